@@ -1,0 +1,48 @@
+/* The reference: the cheapest server there can be. It sends ready-made bytes to every connection
+ * with one send() each and does nothing else.
+ *
+ *   sender COUNT SIZE
+ *
+ * Answers "port N", then "ready" when COUNT connections are there. Each line "send" on standard
+ * input makes one round of SIZE bytes to each, answered by "sent". */
+#define _GNU_SOURCE
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+static void fail(const char *what) {
+    perror(what);
+    exit(1);
+}
+
+int main(int argc, char **argv) {
+    if (argc != 3) return 2;
+    int count = atoi(argv[1]), one = 1;
+    size_t size = (size_t)atoi(argv[2]);
+    int *fds = calloc((size_t)count, sizeof *fds);
+    char *bytes = malloc(size), line[64];
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t length = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    memset(bytes, 'x', size);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (bind(listener, (struct sockaddr *)&address, sizeof address) < 0) fail("bind");
+    if (listen(listener, 4096) < 0) fail("listen");
+    if (getsockname(listener, (struct sockaddr *)&address, &length) < 0) fail("getsockname");
+    printf("port %d\n", ntohs(address.sin_port));
+    for (int i = 0; i < count; i++) {
+        if ((fds[i] = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) < 0) fail("accept");
+        setsockopt(fds[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    }
+    puts("ready");
+    while (fgets(line, sizeof line, stdin) != NULL) {
+        for (int i = 0; i < count; i++)
+            if (send(fds[i], bytes, size, MSG_NOSIGNAL) != (ssize_t)size) fail("send");
+        puts("sent");
+    }
+    return 0;
+}

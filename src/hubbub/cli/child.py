@@ -1,0 +1,52 @@
+"""What a serving command does besides serving: logs, its listening socket, and its ready line.
+
+Under `hubbub start` the socket is inherited and readiness is told through a pipe; alone, a command
+binds its socket itself and prints what is ready.
+"""
+
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["inherit", "report", "set_up_logging", "stop_with_parent"]
+
+
+def set_up_logging(level: str) -> None:
+    """Send logs to standard error, one line each."""
+    logging.basicConfig(
+        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    for noisy in ("asyncio", "aiohttp", "uvicorn"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def inherit(fd: int) -> socket.socket:
+    """The listening socket that the supervisor bound."""
+    listener = socket.socket(fileno=fd)
+    listener.setblocking(False)
+    return listener
+
+
+def report(fd: int | None, facts: Mapping[str, Any]) -> None:
+    """Tell the supervisor, where there is one."""
+    if fd is None:
+        return
+    with os.fdopen(fd, "w", encoding="utf-8") as pipe:
+        pipe.write(json.dumps(facts) + "\n")
+
+
+def stop_with_parent() -> None:
+    """End this process when its standard input ends: a supervisor that dies takes no leave."""
+
+    def wait() -> None:
+        while os.read(sys.stdin.fileno(), 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()

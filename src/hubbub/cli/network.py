@@ -1,0 +1,70 @@
+"""Listening sockets and addresses: made by the command line, handed to whoever serves on them."""
+
+import errno
+import socket
+
+from hubbub.errors import ConfigError
+
+__all__ = ["lan_address", "listen", "named_localhost", "origin"]
+
+# A documentation address (RFC 5737). Connecting a datagram socket sends nothing; it only asks the
+# routing table which of this machine's addresses others would see.
+_ELSEWHERE = ("192.0.2.1", 9)
+
+
+def listen(address: str, port: int, *, option: str) -> socket.socket:
+    """Bind `address` and `port`; port 0 picks a free one. `option` is what the advice names.
+
+    Raises `ConfigError` where it cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address, port))
+        # Also tells at once if another program listens on the same port with SO_REUSEADDR.
+        listener.listen()
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise ConfigError(_explain(error, address, port, option)) from None
+    listener.setblocking(False)
+    return listener
+
+
+def origin(listener: socket.socket, host: str | None = None) -> str:
+    """The URL of what listens there, seen from `host` or from this machine."""
+    address, port = listener.getsockname()[:2]
+    host = host or ("127.0.0.1" if address == "0.0.0.0" else "::1" if address == "::" else address)  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def lan_address() -> str | None:
+    """The address by which others on this network reach this machine, `None` without a network."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(_ELSEWHERE)
+        except OSError:
+            return None
+        address = str(probe.getsockname()[0])
+    return None if address.startswith(("127.", "0.")) else address
+
+
+def named_localhost(url: str) -> str:
+    """`url` with the name that the emulator's connection string has, as people paste it."""
+    return url.replace("//127.0.0.1", "//localhost").replace("//[::1]", "//localhost")
+
+
+def _explain(error: Exception, address: str, port: int, option: str) -> str:
+    number = getattr(error, "errno", None)
+    if number == errno.EADDRINUSE:
+        return (
+            f"Port {port} on {address} is in use by another program. "
+            f"Stop it, or pass {option} with another port; 0 picks a free one."
+        )
+    if number == errno.EACCES:
+        return f"Port {port} needs more rights than you have. Pass {option} with one above 1023."
+    if number == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        return f"{address} is no address of this machine. Pass --address with one that is."
+    if isinstance(error, OverflowError):
+        return f"{port} is no port. Pass {option} with a number from 0 to 65535."
+    return f"Cannot listen on {address}, port {port}: {error}."

@@ -1,0 +1,82 @@
+"""`hubbub service`: the service alone."""
+
+import json
+from pathlib import Path
+
+import click
+import uvloop
+
+from hubbub.cli.banner import service_lines
+from hubbub.cli.child import inherit, report, set_up_logging, stop_with_parent
+from hubbub.cli.network import listen, named_localhost, origin
+from hubbub.protocol.endpoints import format_connection_string
+from hubbub.service.server import serve
+from hubbub.service.settings import EMULATOR_KEY, ServiceSettings
+from hubbub.service.store import SqliteStore
+
+__all__ = ["service"]
+
+
+@click.command()
+@click.option("--port", default=8888, show_default=True, help="0 picks a free one.")
+@click.option("--address", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option(
+    "--access-key",
+    "access_keys",
+    multiple=True,
+    envvar="HUBBUB_ACCESS_KEY",
+    help="A key that signs tokens; a second one is the secondary. Default: the emulator's.",
+)
+@click.option(
+    "--allow-origin",
+    "origins",
+    multiple=True,
+    help="A web origin whose pages may connect. Default: every origin, on loopback.",
+)
+@click.option("--insecure", is_flag=True, help="Allow the emulator's key and * beyond loopback.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="A folder for what outlives the service: users in groups. Default: nothing does.",
+)
+@click.option("--log-level", default="info", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the ready line as JSON.")
+@click.option("--fd", type=int, hidden=True)
+@click.option("--ready-fd", type=int, hidden=True)
+def service(
+    port: int,
+    address: str,
+    access_keys: tuple[str, ...],
+    origins: tuple[str, ...],
+    insecure: bool,
+    data: Path | None,
+    log_level: str,
+    as_json: bool,
+    fd: int | None,
+    ready_fd: int | None,
+) -> None:
+    """Run the service alone: hold clients' connections and answer the REST API.
+
+    \b
+      hubbub service --port 8888
+    """
+    set_up_logging(log_level)
+    settings = ServiceSettings(
+        access_keys=access_keys or (EMULATOR_KEY,), allowed_origins=origins or ("*",)
+    )
+    if fd is None:
+        settings.check_address(address, insist=insecure)
+    else:
+        stop_with_parent()
+    listener = inherit(fd) if fd is not None else listen(address, port, option="--port")
+    url = origin(listener)
+
+    def ready() -> None:
+        report(ready_fd, {"ready": True, "url": url})
+        if ready_fd is None:
+            text = format_connection_string(named_localhost(url), settings.access_keys[0])
+            facts = {"service": {"url": url, "connectionString": text}}
+            click.echo(json.dumps(facts) if as_json else service_lines(url, text))
+
+    store = SqliteStore(data) if data is not None else None
+    uvloop.run(serve(settings, listener, ready=ready, store=store))

@@ -1,0 +1,177 @@
+"""`hubbub start`: the service and the function host of an app, two processes, one command."""
+
+import json
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from hubbub.cli.banner import function_lines, service_lines
+from hubbub.cli.network import lan_address, listen, named_localhost, origin
+from hubbub.cli.supervisor import Child, Supervisor
+from hubbub.errors import ConfigError
+from hubbub.functions.settings import LocalSettings, read_local_settings
+from hubbub.protocol.endpoints import format_connection_string, parse_connection_string
+from hubbub.service.settings import EMULATOR_KEY, ServiceSettings, is_loopback
+
+__all__ = ["start"]
+
+_SETTING: Final = "AzureSignalRConnectionString"
+_EMULATOR_PORT: Final = 8888
+
+
+@click.command()
+@click.argument("app", type=click.Path(path_type=Path), default=None, required=False)
+@click.option("--port", type=int, help="The host's. Default: local.settings.json's, else 7071.")
+@click.option("--service-port", default=_EMULATOR_PORT, show_default=True, help="The service's.")
+@click.option("--address", help="Where both listen. Default: 127.0.0.1. 0.0.0.0: everywhere.")
+@click.option(
+    "--access-key",
+    envvar="HUBBUB_ACCESS_KEY",
+    help="Default: the emulator's on loopback, a new one elsewhere.",
+)
+@click.option("--allow-origin", "origins", multiple=True, help="One more web origin to let in.")
+@click.option("--log-level", default="info", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the ready line as JSON.")
+def start(
+    app: Path | None,
+    port: int | None,
+    service_port: int,
+    address: str | None,
+    access_key: str | None,
+    origins: tuple[str, ...],
+    log_level: str,
+    as_json: bool,
+) -> None:
+    """Start the service and, if APP is the folder of a function app, its host.
+
+    A port of 0 picks a free one; the ready line says which.
+
+    \b
+      hubbub start samples/qr-ping
+      hubbub start samples/qr-ping --address 0.0.0.0   # a phone on this network reaches it too
+    """
+    app = app if app is not None else _app_here()
+    local = read_local_settings(app) if app is not None else LocalSettings()
+    address = address or local.address or "127.0.0.1"
+    place = _Place(address)
+    key = access_key or (EMULATOR_KEY if place.is_loopback else secrets.token_urlsafe(33))
+    service_socket = listen(address, service_port, option="--service-port")
+    service_url = origin(service_socket)
+    text = place.connection_string(origin(service_socket), key, service_socket.getsockname()[1])
+    options = ["--log-level", log_level]
+    allowed = list(origins)
+    children = []
+    if app is not None:
+        host_port = next(number for number in (port, local.port, 7071) if number is not None)
+        host_socket = listen(address, host_port, option="--port")
+        allowed += place.page_origins(host_socket.getsockname()[1])
+        allowed += [entry for entry in local.cors if entry != "*"]
+        environment = _app_environment(text, local, place)
+        arguments = ["host", str(app), *options]
+        children.append(Child("function host", arguments, host_socket.fileno(), environment))
+    if place.is_loopback and not origins:
+        allowed = ["*"]
+    settings = ServiceSettings(access_keys=(key,), allowed_origins=tuple(allowed))
+    settings.check_address(address)
+    arguments = ["service", *options, *(f"--allow-origin={entry}" for entry in allowed)]
+    keys = {"HUBBUB_ACCESS_KEY": key}  # the environment, because others can see arguments
+    children.insert(0, Child("service", arguments, service_socket.fileno(), keys))
+    with Supervisor(children) as supervisor:
+        supervisor.start()
+        facts: dict[str, Any] = {"service": {"url": service_url, "connectionString": text}}
+        if app is not None:
+            host_url = origin(host_socket, None if place.is_loopback else place.name)
+            facts["host"] = _at(children[1].facts, host_url)
+        _say(facts, as_json)
+        supervisor.run()
+
+
+class _Place:
+    """Where both programs listen, and by what name they are reached."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.is_loopback = is_loopback(address)
+        self.is_everywhere = address in {"0.0.0.0", "::"}  # noqa: S104
+        self.lan = (lan_address() if self.is_everywhere else address) or "127.0.0.1"
+
+    @property
+    def name(self) -> str:
+        """The host name for what a person opens."""
+        return "localhost" if self.is_loopback else self.lan
+
+    def connection_string(self, url: str, key: str, port: int) -> str:
+        """How the app reaches the service, and how browsers do where that is another way."""
+        if self.is_loopback:
+            return format_connection_string(named_localhost(url), key)
+        host = f"[{self.lan}]" if ":" in self.lan else self.lan
+        client_url = f"http://{host}:{port}"
+        base = named_localhost(url) if self.is_everywhere else url
+        return format_connection_string(base, key, client_url=client_url)
+
+    def page_origins(self, port: int) -> list[str]:
+        """The origins that the app's own pages have."""
+        names = {self.lan, "localhost", "127.0.0.1"} if self.is_everywhere else {self.lan}
+        return sorted(f"http://[{n}]:{port}" if ":" in n else f"http://{n}:{port}" for n in names)
+
+
+def _app_here() -> Path | None:
+    """The current folder where it is a function app, else no app: the service alone is started."""
+    here = Path()
+    return here if (here / "host.json").is_file() else None
+
+
+def _app_environment(text: str, local: LocalSettings, place: _Place) -> Mapping[str, str]:
+    """What the app finds in its environment: this service, unless it says it wants another."""
+    environment = {}
+    if not place.is_loopback:
+        environment["HUBBUB_LAN_ADDRESS"] = place.lan
+    configured = os.environ.get(_SETTING) or local.values.get(_SETTING)
+    if configured is None or _is_emulator(configured):
+        environment["HUBBUB_CONNECTION_STRING"] = text
+    else:
+        print(
+            f"hubbub: {_SETTING} names another service, so the app uses that one and not the one "
+            "started here. Remove the setting to use this one.",
+            file=sys.stderr,
+        )
+    return environment
+
+
+def _is_emulator(text: str) -> bool:
+    """Whether a connection string is the official emulator's, whatever port it has."""
+    try:
+        endpoint = parse_connection_string(text)
+    except ConfigError:
+        return False  # the app's own report of it names the setting
+    return endpoint.access_key == EMULATOR_KEY
+
+
+def _at(facts: Mapping[str, Any], url: str) -> dict[str, Any]:
+    """The host's facts with the address that people use."""
+    base = facts["url"]
+    functions = [
+        {**function, "url": function["url"].replace(base, url, 1)}
+        for function in facts["functions"]
+    ]
+    return {"url": url, "functions": functions, "warnings": facts["warnings"]}
+
+
+def _say(facts: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(facts))
+    else:
+        click.echo(service_lines(**_service_facts(facts)))
+        click.echo(function_lines(facts["host"]) if "host" in facts else "No function app given.")
+        click.echo("Press Ctrl-C to stop.")
+    sys.stdout.flush()
+
+
+def _service_facts(facts: Mapping[str, Any]) -> dict[str, str]:
+    service = facts["service"]
+    return {"url": service["url"], "connection_string": service["connectionString"]}

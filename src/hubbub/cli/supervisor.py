@@ -1,0 +1,178 @@
+"""Runs programs of Hubbub as child processes: start, readiness, restart, end. It serves nothing.
+
+Listening sockets belong to the supervisor, so a child that is started again keeps its port and
+clients that come meanwhile wait instead of being refused.
+"""
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import IO, Any, Final
+
+from hubbub.errors import ConfigError, HubbubError
+
+__all__ = ["Child", "Supervisor"]
+
+_READY_TIMEOUT: Final = 60.0  # seconds; an app may import much
+_STOP_TIMEOUT: Final = 15.0  # seconds from asking a child to stop to killing it
+# A child that dies this soon after it was ready will do so again.
+_TOO_SOON: Final = 5.0  # seconds
+_MAX_QUICK_DEATHS: Final = 3
+
+
+class Child:
+    """One child process, which serves on an inherited socket."""
+
+    def __init__(
+        self, name: str, arguments: Sequence[str], listen_fd: int, env: Mapping[str, str]
+    ) -> None:
+        """`arguments` follow `python -m hubbub`; `env` is added to this process's environment."""
+        self.name = name
+        self.facts: dict[str, Any] = {}
+        self.quick_deaths = 0
+        self._arguments = [*arguments, "--fd", str(listen_fd)]
+        self._listen_fd = listen_fd
+        self._env = env
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ready: IO[bytes] | None = None
+        self._ready_at = 0.0
+
+    def __repr__(self) -> str:
+        return f"Child({self.name!r}, pid={self._process.pid if self._process else None})"
+
+    def start(self) -> None:
+        """Start the process. `wait_until_ready` comes next."""
+        read_end, write_end = os.pipe()
+        try:
+            self._process = subprocess.Popen(  # noqa: S603  its own program, its own options
+                [sys.executable, "-m", "hubbub", *self._arguments, "--ready-fd", str(write_end)],
+                env={**os.environ, **self._env},
+                pass_fds=(self._listen_fd, write_end),
+                # Its end tells the child that this process is gone, however that happened.
+                stdin=subprocess.PIPE,
+                # Ctrl-C is for the supervisor, which then stops its children in order.
+                start_new_session=True,
+            )
+        finally:
+            os.close(write_end)
+        self._ready = open(read_end, "rb")  # noqa: SIM115  wait_until_ready closes it
+
+    def wait_until_ready(self) -> None:
+        """Wait for the child's word. Raises `ConfigError` with what it says is wrong."""
+        assert self._ready is not None
+        with self._ready, selectors.DefaultSelector() as selector:
+            selector.register(self._ready, selectors.EVENT_READ)
+            if not selector.select(_READY_TIMEOUT):
+                raise HubbubError(
+                    f"The {self.name} is not ready after {_READY_TIMEOUT:.0f} seconds."
+                )
+            line = self._ready.readline()
+        if not line:
+            raise HubbubError(f"The {self.name} ended before it was ready; its output says why.")
+        self.facts = json.loads(line)
+        if "error" in self.facts:
+            raise ConfigError(self.facts["error"])
+        self._ready_at = time.monotonic()
+
+    def has_ended(self) -> bool:
+        """Whether the process is gone."""
+        return self._process is not None and self._process.poll() is not None
+
+    def restart(self) -> None:
+        """Start again after the process ended by itself; give up on one that keeps ending."""
+        assert self._process is not None
+        status = _describe(self._process.returncode)
+        quick = time.monotonic() - self._ready_at < _TOO_SOON
+        self.quick_deaths = self.quick_deaths + 1 if quick else 0
+        if self.quick_deaths >= _MAX_QUICK_DEATHS:
+            raise HubbubError(f"The {self.name} keeps ending ({status}); its output says why.")
+        print(f"hubbub: the {self.name} ended ({status}) and is started again", file=sys.stderr)
+        self._release()
+        self.start()
+        self.wait_until_ready()
+
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM: the process finishes what it is doing and ends."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+
+    def stop(self, deadline: float) -> None:
+        """Wait for the end until the monotonic time `deadline`, then kill."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._release()
+
+    def _release(self) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
+
+class Supervisor:
+    """Keeps children running until a signal says stop. Use it as a context manager."""
+
+    def __init__(self, children: Sequence[Child]) -> None:
+        self._children = children
+        self._signals = 0
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+
+    def __enter__(self) -> "Supervisor":
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+            signal.signal(number, self._on_signal)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in self._children:
+            child.ask_to_stop()
+        deadline = time.monotonic() + _STOP_TIMEOUT
+        for child in self._children:
+            child.stop(deadline if self._signals < 2 else 0.0)
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def start(self) -> None:
+        """Start all children side by side and wait until each is ready."""
+        for child in self._children:
+            child.start()
+        for child in self._children:
+            child.wait_until_ready()
+
+    def run(self) -> None:
+        """Return when SIGINT or SIGTERM came; start again what ends by itself until then."""
+        while not self._signals:
+            for child in self._children:
+                if child.has_ended():
+                    child.restart()
+            # A signal writes its number here, also one that came since the look at the children.
+            os.read(self._wake_read, 512)
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        if number == signal.SIGCHLD:
+            return
+        self._signals += 1
+        if self._signals == 1:
+            return
+        # The second signal means now.
+        for child in self._children:
+            child.stop(0.0)
+
+
+def _describe(returncode: int) -> str:
+    if returncode < 0:
+        return f"signal {signal.Signals(-returncode).name}"
+    return f"status {returncode}"

@@ -1,0 +1,32 @@
+"""The errors of Hubbub, each named for whose fault it is; they decide nothing about the wire."""
+
+__all__ = ["ConfigError", "HubbubError", "ProtocolError", "ServiceError", "UpstreamError"]
+
+
+class HubbubError(Exception):
+    """Any error that Hubbub raises on purpose."""
+
+
+class ConfigError(HubbubError):
+    """The operator's: a setting, a file or an address is wrong; the message says what to change."""
+
+
+class ProtocolError(HubbubError):
+    """The peer's: it sent something that the wire does not allow."""
+
+
+class UpstreamError(HubbubError):
+    """The app's: it could not be reached, or it answered something unusable."""
+
+
+class ServiceError(HubbubError):
+    """A service refused a REST call or could not be reached.
+
+    `status` is the HTTP status, `None` where there was no answer. `code` is the value of the
+    answer's `x-ms-error-code` header, where there was one.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code

@@ -1,0 +1,165 @@
+"""Compares a Python function's parameters with the bindings declared for it.
+
+The rules and the fixed words are those of the original's worker,
+so that a function which loads here loads there.
+"""
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import azure.functions as func
+
+from hubbub.functions.function import RETURN, Binding, Function, FunctionError
+
+_GENERIC_IN = (str, bytes)
+_GENERIC_OUT = (str, bytes, bytearray)
+_registry: Any = func.get_binding_registry()  # type: ignore[no-untyped-call]
+
+
+def bind(
+    name: str,
+    bindings: Sequence[Binding],
+    call: Callable[..., Any],
+    *,
+    directory: str,
+    location: str,
+) -> Function:
+    """The function value of `call`, or a FunctionError that says which declaration is wrong."""
+    check = _Check(name, call)
+    named = {binding.name: binding for binding in bindings if binding.name != RETURN}
+    wants_context = check.names(named)
+    for binding in named.values():
+        check.parameter(binding)
+    returned = next((binding for binding in bindings if binding.name == RETURN), None)
+    if returned is not None:
+        check.returned(returned)
+    return Function(
+        name=name,
+        bindings=tuple(bindings),
+        call=call,
+        directory=directory,
+        location=location,
+        is_async=inspect.iscoroutinefunction(call),
+        wants_context=wants_context,
+        may_return=returned is not None or any(_has_implicit_output(b) for b in bindings),
+    )
+
+
+class _Check:
+    """The signature and the annotations of one function, and what is wrong with them."""
+
+    def __init__(self, name: str, call: Callable[..., Any]) -> None:
+        self._name = name
+        try:
+            self._parameters: Mapping[str, Any] = inspect.signature(call).parameters
+            self._hints = typing.get_type_hints(call)
+        except Exception as error:  # evaluating annotations runs the app's own code
+            raise self._error(f"its annotations cannot be read: {error}") from error
+
+    def _error(self, text: str) -> FunctionError:
+        return FunctionError(f"cannot load the {self._name} function: {text}")
+
+    def names(self, bindings: Mapping[str, Binding]) -> bool:
+        """Check that parameters and bindings are the same set. True: `context` is wanted."""
+        parameters = set(self._parameters)
+        wants_context = "context" in parameters and "context" not in bindings
+        if wants_context:
+            parameters.discard("context")
+            self._check_context()
+        if extra := parameters - set(bindings):
+            raise self._error(
+                "the following parameters are declared in Python but not in the function "
+                f"definition (function.json or function decorators):  {extra!r}"
+            )
+        if extra := set(bindings) - parameters:
+            raise self._error(
+                "Extra parameters in binding definition — the following parameters are declared "
+                f"as bindings but are not present in Python: {extra!r}"
+            )
+        return wants_context
+
+    def _check_context(self) -> None:
+        hint = self._hints.get("context")
+        if hint is not None and not (isinstance(hint, type) and issubclass(hint, func.Context)):
+            raise self._error(
+                'the "context" parameter is expected to be of type azure.functions.Context, '
+                f"got {hint!r}"
+            )
+
+    def parameter(self, binding: Binding) -> None:
+        """Check one parameter's annotation against its binding."""
+        hint = self._hints.get(binding.name)
+        if hint is None:
+            return
+        origin = typing.get_origin(hint) or hint
+        is_out = isinstance(origin, type) and issubclass(origin, func.Out)
+        if is_out:
+            hint = self._out_argument(binding, hint)
+        if not isinstance(hint, type):
+            raise self._error(f"binding {binding.name} has invalid non-type annotation {hint!r}")
+        self._check_direction(binding, is_out)
+        if not _accepts(binding, hint):
+            raise self._error(
+                f'binding type "{binding.type}" and dataType "{binding.option("dataType")}" in '
+                "the binding decorator do not match the corresponding function parameter's Python "
+                f'type annotation "{hint.__name__}"; change the annotation of {binding.name!r}'
+            )
+
+    def _out_argument(self, binding: Binding, hint: Any) -> Any:
+        arguments = typing.get_args(hint)
+        if len(arguments) != 1:
+            raise self._error(
+                f"binding {binding.name} has invalid Out annotation {hint!r}; write func.Out[str]"
+            )
+        return arguments[0]
+
+    def _check_direction(self, binding: Binding, is_out: bool) -> None:
+        if binding.direction == "out" and not is_out:
+            raise self._error(
+                f'binding {binding.name} is declared to have the "out" direction, but its '
+                "annotation in Python is not a subclass of azure.functions.Out"
+            )
+        if binding.direction == "in" and is_out:
+            raise self._error(
+                f'binding {binding.name} is declared to have the "in" direction in the binding '
+                "decorator, but its annotation is azure.functions.Out in Python"
+            )
+
+    def returned(self, binding: Binding) -> None:
+        """Check the return annotation against the `$return` binding."""
+        if "return" not in self._hints:
+            return
+        hint = self._hints["return"]
+        origin = typing.get_origin(hint) or hint
+        if isinstance(origin, type) and issubclass(origin, func.Out):
+            raise self._error("return annotation should not be azure.functions.Out")
+        if not isinstance(hint, type):
+            raise self._error(f"has invalid non-type return annotation {hint!r}")
+        if not _accepts(binding, hint):
+            raise self._error(
+                f'Python return annotation "{hint.__name__}" does not match binding type '
+                f'"{binding.type}"'
+            )
+
+
+def _accepts(binding: Binding, hint: type) -> bool:
+    """Whether the official converter of the binding's type takes the annotation."""
+    converter = _registry.get(binding.type)
+    if binding.direction == "out":
+        if converter is None:
+            return issubclass(hint, _GENERIC_OUT)
+        return bool(converter.check_output_type_annotation(hint))
+    if converter is None:
+        return issubclass(hint, _GENERIC_IN)
+    return bool(converter.check_input_type_annotation(hint))
+
+
+def _has_implicit_output(binding: Binding) -> bool:
+    """Generic bindings allow a return value without `$return`; known types say so themselves."""
+    converter = _registry.get(binding.type)
+    if converter is None:
+        return True
+    implicit = getattr(converter, "has_implicit_output", None)
+    return bool(implicit is not None and implicit())

@@ -1,0 +1,86 @@
+"""The service's HTTP side as one ASGI app: REST API, client endpoint, scripts, CORS."""
+
+import importlib.resources
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from hubbub.service.clients import ClientEndpoint
+from hubbub.service.node import Node
+from hubbub.service.rest import RestApi
+
+__all__ = ["create_app"]
+
+_SCRIPTS: Final = importlib.resources.files("hubbub.service") / "static"
+_MISSING_SCRIPT: Final = (
+    "The browser client is not installed here: it comes from the npm registry when Hubbub is set "
+    "up on a machine that has npm. Pages can load it from a public CDN."
+)
+Endpoint = Callable[[Request], Awaitable[ASGIApp]]
+
+
+def create_app(node: Node) -> ASGIApp:
+    """The app that answers every HTTP request to `node`."""
+    routes: list[BaseRoute] = [
+        _route("/client", ClientEndpoint(node)),
+        _route("/client/{path:path}", ClientEndpoint(node)),
+        Route("/scripts/{name}", _script),
+        Route("/", _root),
+    ]
+    rest, pages = RestApi(node), Starlette(routes=routes)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        # What everything is sent through does without the router and its layers.
+        of_rest = scope["type"] == "http" and scope["path"].startswith("/api/")
+        await (rest if of_rest else pages)(scope, receive, send)
+
+    any_origin = "*" in node.settings.allowed_origins
+    return CORSMiddleware(
+        app,
+        # The browser client sends credentials, so an origin is named even where all are let in.
+        allow_origins=() if any_origin else node.settings.allowed_origins,
+        allow_origin_regex=".*" if any_origin else None,
+        allow_methods=("GET", "POST", "PUT", "DELETE", "HEAD"),
+        allow_headers=("*",),
+        allow_credentials=True,
+    )
+
+
+class _Endpoint:
+    """An endpoint as an ASGI app: it sees every method, where a route would filter them."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._endpoint(Request(scope, receive))
+        await response(scope, receive, send)
+
+
+def _route(path: str, endpoint: Endpoint) -> Route:
+    return Route(path, _Endpoint(endpoint), include_in_schema=False)
+
+
+async def _script(request: Request) -> Response:
+    """The official browser client, where it has been installed."""
+    name: str = request.path_params["name"]
+    if name != "signalr.js":
+        return PlainTextResponse("There is nothing here.", 404)
+    script = _SCRIPTS / name
+    if not script.is_file():
+        return PlainTextResponse(_MISSING_SCRIPT, 404)
+    return Response(
+        script.read_bytes(),
+        media_type="text/javascript",
+        headers={"Cache-Control": "max-age=3600", "X-Content-Type-Options": "nosniff"},
+    )
+
+
+async def _root(_: Request) -> Response:
+    return PlainTextResponse("This is a Hubbub service. Clients connect to /client/?hub=HUB.\n")

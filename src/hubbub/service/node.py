@@ -1,0 +1,138 @@
+"""One node: everything that one process of the service holds, and its clock."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Iterator
+from typing import Final
+
+from hubbub.protocol.messages import Close, Completion
+from hubbub.service.access import ClientAccess, Refusal
+from hubbub.service.registry import Registry
+from hubbub.service.results import Results
+from hubbub.service.router import Router
+from hubbub.service.session import Connection, State, Transport
+from hubbub.service.settings import ServiceSettings
+from hubbub.service.store import MemoryStore, Store
+from hubbub.service.tickets import NODE_ID_BYTES, Tickets
+
+__all__ = ["Node"]
+
+_logger = logging.getLogger("hubbub.service")
+# Keep-alive is looked after once a second, in this many slices, so that pings never come in bursts.
+_SLICES: Final = 10
+_DRAIN_PAUSE: Final = 0.1  # seconds between two steps of letting clients go
+_DRAIN_AT_ONCE: Final = 50  # connections; so many at least go in one step
+
+
+class Node:
+    """The hubs and connections of one process. Satisfies `session.Owner`."""
+
+    def __init__(self, settings: ServiceSettings, store: Store | None = None) -> None:
+        """`store` is open, and stays its opener's to close. Default: nothing outlives the node."""
+        self.settings = settings
+        self.store = store if store is not None else MemoryStore()
+        self.results = Results()
+        self.id = secrets.token_hex(NODE_ID_BYTES)
+        self.registry = Registry()
+        self.router = Router(self.registry)
+        self.tickets = Tickets(settings, self.id)
+        self._connections: dict[str, Connection] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._sweep: Iterator[None] = iter(())
+
+    def __repr__(self) -> str:
+        return f"Node({self.id!r}, connections={len(self._connections)}, {self.registry!r})"
+
+    def open(self) -> None:
+        """Start looking after connections. Needs a running loop."""
+        self._tick()
+
+    def close(self) -> None:
+        """Close every connection in a way that lets clients connect again."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for connection in tuple(self._connections.values()):
+            connection.close(Close(allow_reconnect=True))
+
+    def drain(self) -> Iterator[float]:
+        """Let every client go and connect elsewhere; yield the seconds to wait between steps.
+
+        A few go at once, many are spread over the settings' drain window.
+        """
+        connections = tuple(self._connections.values())
+        steps = max(1.0, self.settings.drain_window / _DRAIN_PAUSE)
+        size = max(_DRAIN_AT_ONCE, round(len(connections) / steps))
+        for start in range(0, len(connections), size):
+            for connection in connections[start : start + size]:
+                connection.close(Close(allow_reconnect=True))
+            if start + size < len(connections):
+                yield _DRAIN_PAUSE
+
+    def check(self, access: ClientAccess) -> None:
+        """Raise the `Refusal` that `connect` would be answered with, if any."""
+        if access.connection_token is None:
+            return  # negotiation may be left out
+        connection = self.tickets.find(access).connection
+        if connection is None or connection.is_resumable:
+            return
+        if connection.state in {State.HANDSHAKE, State.OPEN}:
+            raise Refusal(409, "The connection is in use.")
+        raise Refusal(404, "No Connection with that ID")
+
+    def connect(self, access: ClientAccess, transport: Transport) -> Connection:
+        """The connection that `transport` carries from here on, after `check`.
+
+        It is a new one, or one with stateful reconnect whose client has come back.
+        """
+        if access.connection_token is None:
+            connection = Connection(self.tickets.new_connection_id(), access, transport, self)
+        else:
+            ticket = self.tickets.find(access)
+            if ticket.connection is not None:
+                ticket.connection.attach(transport)
+                return ticket.connection
+            connection = Connection(ticket.connection_id, access, transport, self, ticket)
+            self.tickets.open(ticket, connection)
+        self._connections[connection.id] = connection
+        return connection
+
+    def opened(self, connection: Connection) -> None:
+        """The handshake is done: the connection may be sent to."""
+        hub = self.registry.add(connection)
+        if connection.user_id is not None:
+            for group in self.store.groups_of(hub.name, connection.user_id):
+                self.registry.add_to_group(hub, group, connection)
+
+    def closed(self, connection: Connection) -> None:
+        """The connection is not to be sent to any more."""
+        self.registry.remove(connection)
+        self.results.lost(connection.id)
+
+    def completed(self, connection: Connection, completion: Completion) -> None:
+        """The client has answered an invocation. What nobody waits for is dropped."""
+        self.results.complete(connection.id, completion)
+
+    def gone(self, connection: Connection) -> None:
+        """The connection's transport has ended for good."""
+        self._connections.pop(connection.id, None)
+        if connection.ticket is not None:
+            self.tickets.forget(connection.ticket)
+
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        if next(self._sweep, self) is self:
+            self._sweep = self._sweep_slices()
+        self._sweeper = loop.call_later(1 / _SLICES, self._tick)
+
+    def _sweep_slices(self) -> Iterator[None]:
+        """Look at every connection once, a slice a step."""
+        connections = tuple(self._connections.values())
+        size = -(-len(connections) // _SLICES)
+        for start in range(0, len(connections), size or 1):
+            now = asyncio.get_running_loop().time()
+            for connection in connections[start : start + size]:
+                connection.tick(now)
+            yield
+        self.tickets.expire(asyncio.get_running_loop().time())
+        self.store.expire()

@@ -1,0 +1,388 @@
+"""Every operation of the REST API, once. Routing, the OpenAPI document and docs come from here."""
+
+from typing import Any, Final
+
+from hubbub.service.operations import (
+    close,
+    execute,
+    existence,
+    groups,
+    invoke,
+    presence,
+    send,
+    tokens,
+)
+from hubbub.service.operations.operation import OURS, Body, Operation, Parameter
+
+__all__ = ["OPERATIONS", "PREVIEW_OPERATIONS"]
+
+_TEXT: Final[dict[str, Any]] = {"type": "string"}
+_TEXTS: Final[dict[str, Any]] = {"type": "array", "items": {"type": "string"}}
+_INT32: Final = 2**31 - 1
+
+_EXCLUDED: Final = Parameter("excluded", "Connections that are left out; may be repeated.", _TEXTS)
+_REASON: Final = Parameter("reason", "What the clients are told.", _TEXT)
+_FILTER: Final = Parameter(
+    "filter", "An OData filter of connections, as in `startswith(userId, 'a')`.", _TEXT
+)
+_TTL: Final = Parameter(
+    "ttl",
+    "Seconds. Absent: up to a year, the newest 100 of a user. 0: only those now connected.",
+    {"type": "integer", "format": "int32", "minimum": 0, "maximum": _INT32},
+)
+_USER_ID: Final = Parameter("userId", "Whose token it is.", _TEXT)
+_MINUTES: Final = Parameter(
+    "minutesToExpire",
+    "Minutes that the token lasts; default 60.",
+    {"type": "integer", "format": "int32", "minimum": 1, "maximum": _INT32},
+)
+_COMPLETED: Final = Parameter("completed", "Whether the stream ends here.", {"type": "boolean"})
+_STREAM_REASON: Final = Parameter("reason", "The error that ends the stream, if one does.", _TEXT)
+_STREAM_ERROR: Final = Parameter("error", "The same under the name that the SDK uses.", _TEXT)
+_PAGING: Final = (
+    Parameter(
+        "maxPageSize",
+        "Entries of one page; default 100.",
+        {"type": "integer", "format": "int32", "minimum": 1, "maximum": 200},
+    ),
+    Parameter(
+        "top",
+        "Entries of all pages together.",
+        {"type": "integer", "format": "int32", "minimum": 1, "maximum": _INT32},
+    ),
+    Parameter("continuationToken", "Where to go on, as nextLink has it.", _TEXT),
+)
+_PAYLOAD: Final = Body(
+    {
+        "application/json": "PayloadMessage",
+        "application/octet-stream": "Records",
+        "application/x-msgpack": "Records",
+    }
+)
+_EXISTS: Final = ("HEAD", "GET")
+_NO_CONNECTION: Final = (404, "Error.Connection.NotExisted")
+
+OPERATIONS: Final[tuple[Operation, ...]] = (
+    Operation(
+        id="sendToAll",
+        methods=("POST",),
+        path="/:send",
+        summary="Send to every connection of the hub.",
+        handler=send.send_to_all,
+        status=202,
+        query=(_EXCLUDED,),
+        body=_PAYLOAD,
+        bare=True,
+    ),
+    Operation(
+        id="sendToUser",
+        methods=("POST",),
+        path="/users/{user}/:send",
+        summary="Send to every connection of a user.",
+        handler=send.send_to_user,
+        status=202,
+        body=_PAYLOAD,
+        bare=True,
+    ),
+    Operation(
+        id="sendToConnection",
+        methods=("POST",),
+        path="/connections/{connectionId}/:send",
+        summary="Send to one connection.",
+        handler=send.send_to_connection,
+        status=202,
+        body=_PAYLOAD,
+        bare=True,
+    ),
+    Operation(
+        id="sendToGroup",
+        methods=("POST",),
+        path="/groups/{group}/:send",
+        summary="Send to every connection in a group.",
+        handler=send.send_to_group,
+        status=202,
+        query=(_EXCLUDED,),
+        body=_PAYLOAD,
+        bare=True,
+    ),
+    Operation(
+        id="closeConnection",
+        methods=("DELETE",),
+        path="/connections/{connectionId}",
+        summary="Close one connection.",
+        handler=close.close_connection,
+        status=200,
+        query=(_REASON,),
+        errors=((404, "Warning.Connection.NotExisted"),),
+        v1_status=202,
+        v1_handler=close.close_connection_v1,
+    ),
+    Operation(
+        id="closeAll",
+        methods=("POST",),
+        path="/:closeConnections",
+        summary="Close every connection of the hub.",
+        handler=close.close_all,
+        status=204,
+        query=(_EXCLUDED, _REASON),
+    ),
+    Operation(
+        id="closeGroup",
+        methods=("POST",),
+        path="/groups/{group}/:closeConnections",
+        summary="Close every connection in a group.",
+        handler=close.close_group,
+        status=204,
+        query=(_EXCLUDED, _REASON),
+    ),
+    Operation(
+        id="closeUser",
+        methods=("POST",),
+        path="/users/{user}/:closeConnections",
+        summary="Close every connection of a user.",
+        handler=close.close_user,
+        status=204,
+        query=(_EXCLUDED, _REASON),
+    ),
+    Operation(
+        id="connectionExists",
+        methods=_EXISTS,
+        path="/connections/{connectionId}",
+        summary="Whether a connection is there.",
+        handler=existence.connection_exists,
+        status=200,
+        errors=((404, "Warning.Connection.NotExisted"),),
+    ),
+    Operation(
+        id="groupExists",
+        methods=_EXISTS,
+        path="/groups/{group}",
+        summary="Whether a connection is in a group.",
+        handler=existence.group_exists,
+        status=200,
+        errors=((404, "Warning.Group.NotExisted"),),
+    ),
+    Operation(
+        id="userExists",
+        methods=_EXISTS,
+        path="/users/{user}",
+        summary="Whether a user has a connection.",
+        handler=existence.user_exists,
+        status=200,
+        errors=((404, "Warning.User.NotExisted"),),
+    ),
+    Operation(
+        id="userIsInGroup",
+        methods=_EXISTS,
+        path="/users/{user}/groups/{group}",
+        summary="Whether a user has been put into a group, connected or not.",
+        handler=existence.user_is_in_group,
+        status=200,
+        errors=((404, "Info.User.NotInGroup"),),
+    ),
+    Operation(
+        id="addConnectionToGroup",
+        methods=("PUT",),
+        path="/groups/{group}/connections/{connectionId}",
+        summary="Put a connection into a group, for as long as it lasts.",
+        handler=groups.add_connection,
+        status=200,
+        errors=(_NO_CONNECTION,),
+    ),
+    Operation(
+        id="removeConnectionFromGroup",
+        methods=("DELETE",),
+        path="/groups/{group}/connections/{connectionId}",
+        summary="Take a connection out of a group.",
+        handler=groups.remove_connection,
+        status=200,
+        v1_handler=groups.remove_connection_v1,
+    ),
+    Operation(
+        id="removeConnectionFromAllGroups",
+        methods=("DELETE",),
+        path="/connections/{connectionId}/groups",
+        summary="Take a connection out of all groups.",
+        handler=groups.remove_connection_from_all,
+        status=200,
+    ),
+    Operation(
+        id="addUserToGroup",
+        methods=("PUT",),
+        path="/users/{user}/groups/{group}",
+        summary="Put a user into a group, with connections that are still to come.",
+        handler=groups.add_user,
+        status=200,
+        query=(_TTL,),
+        v1_status=202,
+    ),
+    Operation(
+        id="removeUserFromGroup",
+        methods=("DELETE",),
+        path="/users/{user}/groups/{group}",
+        summary="Take a user out of a group, with all connections.",
+        handler=groups.remove_user,
+        status=204,
+        v1_status=202,
+    ),
+    Operation(
+        id="removeUserFromAllGroups",
+        methods=("DELETE",),
+        path="/users/{user}/groups",
+        summary="Take a user out of all groups, with all connections.",
+        handler=groups.remove_user_from_all,
+        status=204,
+        v1_status=200,
+    ),
+    Operation(
+        id="generateToken",
+        methods=("POST",),
+        path="/:generateToken",
+        summary="Make a token with which a client connects.",
+        handler=tokens.generate_token,
+        status=200,
+        since="2022-11-01",
+        query=(_USER_ID, _MINUTES),
+        result="Token",
+    ),
+    Operation(
+        id="execute",
+        methods=("POST",),
+        path="/:execute",
+        summary="Send, join, leave or close for the connections that a filter chooses.",
+        handler=execute.execute,
+        status=202,
+        since="2023-07-01",
+        query=(_FILTER,),
+        body=Body({"application/json": "Commands"}),
+    ),
+    Operation(
+        id="invokeConnection",
+        methods=("POST",),
+        path="/connections/{connectionId}/:invoke",
+        summary="Invoke a method of one client and return its result.",
+        handler=invoke.invoke_connection,
+        status=200,
+        since="2024-12-01",
+        body=_PAYLOAD,
+        result="InvocationResult",
+        errors=(
+            _NO_CONNECTION,
+            (400, "Error.Connection.InvocationFailed"),
+            (504, "Error.Connection.Timeout"),
+        ),
+    ),
+    Operation(
+        id="sendToStream",
+        methods=("POST",),
+        path="/connections/{connectionId}/streams/{streamId}/:send",
+        summary="Send an item of a stream to one client.",
+        handler=invoke.send_to_stream,
+        status=202,
+        since="2024-12-01",
+        query=(_COMPLETED,),
+        body=Body({"application/json": "Item"}),
+    ),
+    Operation(
+        id="completeStream",
+        methods=("POST",),
+        path="/connections/{connectionId}/streams/{streamId}/:complete",
+        summary="End a stream to one client.",
+        handler=invoke.complete_stream,
+        status=202,
+        since="2024-12-01",
+        query=(_STREAM_REASON, _STREAM_ERROR),
+    ),
+    Operation(
+        id="listGroupConnections",
+        methods=("GET",),
+        path="/groups/{group}/connections",
+        summary="The connections in a group, page by page.",
+        handler=presence.list_group_connections,
+        status=200,
+        since="2024-12-01",
+        query=_PAGING,
+        result="Connections",
+    ),
+    Operation(
+        id="listConnections",
+        methods=("GET",),
+        path="/connections",
+        summary="The connections of the hub, page by page, with users and groups.",
+        handler=presence.list_connections,
+        status=200,
+        since=OURS,
+        query=(_FILTER, *_PAGING),
+        result="Connections",
+    ),
+    Operation(
+        id="countConnections",
+        methods=("HEAD",),
+        path="/connections",
+        summary="How many connections the hub has, in `X-Total-Count`.",
+        handler=presence.count_connections,
+        status=200,
+        since=OURS,
+        query=(_FILTER,),
+    ),
+    Operation(
+        id="listUsers",
+        methods=("GET",),
+        path="/users",
+        summary="The connected users of the hub, page by page, with their connections counted.",
+        handler=presence.list_users,
+        status=200,
+        since=OURS,
+        query=_PAGING,
+        result="Users",
+    ),
+    Operation(
+        id="countUsers",
+        methods=("HEAD",),
+        path="/users",
+        summary="How many users are connected, in `X-Total-Count`.",
+        handler=presence.count_users,
+        status=200,
+        since=OURS,
+    ),
+    Operation(
+        id="listGroups",
+        methods=("GET",),
+        path="/groups",
+        summary="The groups of the hub, page by page, with their connections counted.",
+        handler=presence.list_groups,
+        status=200,
+        since=OURS,
+        query=_PAGING,
+        result="Groups",
+    ),
+    Operation(
+        id="countGroups",
+        methods=("HEAD",),
+        path="/groups",
+        summary="How many groups have connections, in `X-Total-Count`.",
+        handler=presence.count_groups,
+        status=200,
+        since=OURS,
+    ),
+    Operation(
+        id="listUserGroups",
+        methods=("GET",),
+        path="/users/{user}/groups",
+        summary="The groups that a user has been put into, page by page, and until when.",
+        handler=presence.list_user_groups,
+        status=200,
+        since=OURS,
+        query=_PAGING,
+        result="Memberships",
+    ),
+)
+
+# Below /api/v1-preview/hub/{hub}, in the singular; where a list is, it has commas.
+PREVIEW_OPERATIONS: Final = (
+    ("", send.send_to_all),
+    ("/user/{user}", send.send_to_user),
+    ("/users/{users}", send.send_to_users),
+    ("/group/{group}", send.send_to_group),
+    ("/groups/{groups}", send.send_to_groups),
+)

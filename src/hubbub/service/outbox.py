@@ -1,0 +1,147 @@
+"""Deliveries that wait for this turn of the event loop to end, one outbox a hub.
+
+Order for one connection is that of acceptance. Runs to the same audience become one write.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import Final, NamedTuple
+
+from hubbub.errors import ProtocolError
+from hubbub.service.session import Connection
+from hubbub.service.wire import Sendable, Wire
+
+__all__ = ["Delivery", "Outbox"]
+
+_logger = logging.getLogger("hubbub.service")
+# A flush hands the loop back after this many seconds, so that a big audience stalls nobody.
+_SLICE: Final = 0.004
+# Connections between two looks at the clock.
+_STRIDE: Final = 64
+
+
+class Delivery(NamedTuple):
+    """One accepted message and who was to get it when it was accepted."""
+
+    audience: tuple[Connection, ...]
+    excluded: frozenset[str]
+    message: Sendable
+
+
+class Outbox:
+    """Takes deliveries at any time and writes them out, in order, when the loop's turn ends."""
+
+    __slots__ = ("_accepted", "_due", "_flush", "_pending", "_written")
+
+    def __init__(self) -> None:
+        self._pending: deque[Delivery] = deque()
+        self._accepted = self._written = 0
+        self._due: deque[tuple[int, Callable[[], None]]] = deque()
+        self._flush: Iterator[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"Outbox(pending={len(self._pending)})"
+
+    def put(self, delivery: Delivery) -> None:
+        """Accept a delivery. Costs nothing but memory until the turn ends."""
+        self._pending.append(delivery)
+        self._accepted += 1
+        if self._flush is None:
+            self._flush = self._write_all()
+            asyncio.get_running_loop().call_soon(self._continue)
+
+    def after(self, action: Callable[[], None]) -> None:
+        """Call `action`, which ends connections, when all accepted until now is written."""
+        if self._flush is None:
+            action()
+        else:
+            self._due.append((self._accepted, action))
+
+    def _continue(self) -> None:
+        assert self._flush is not None
+        try:
+            next(self._flush)
+        except StopIteration:
+            self._flush = None
+        except Exception:  # the hub's later deliveries must survive whatever one of them did
+            _logger.exception("a delivery failed")
+            self._flush = self._write_all()
+            asyncio.get_running_loop().call_soon(self._continue)
+        else:
+            asyncio.get_running_loop().call_soon(self._continue)
+
+    def _write_all(self) -> Iterator[None]:
+        """Write until nothing is pending; yield where the loop should have its turn."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + _SLICE
+        while self._pending:
+            taken, self._pending = self._pending, deque()
+            for _, run in groupby(taken, _same_audience):
+                deliveries = list(run)
+                audience, excluded, _message = deliveries[0]
+                batch = _Batch(deliveries)
+                for start in range(0, len(audience), _STRIDE):
+                    now = clock()
+                    _write(audience[start : start + _STRIDE], excluded, batch, now)
+                    if now > deadline:
+                        yield
+                        deadline = clock() + _SLICE
+                self._written += len(deliveries)
+                while self._due and self._due[0][0] <= self._written:
+                    self._due.popleft()[1]()
+
+
+class _Batch:
+    """The messages of one run as the bytes of each wire, joined when a wire first asks."""
+
+    __slots__ = ("_bytes", "_counts", "_deliveries")
+
+    def __init__(self, deliveries: Sequence[Delivery]) -> None:
+        self._deliveries = deliveries
+        self._bytes: dict[Wire, bytes] = {}
+        self._counts: dict[Wire, int] = {}
+
+    def framed(self, wire: Wire) -> bytes:
+        """The bytes of all messages; empty where none can be said on this wire."""
+        data = self._bytes.get(wire)
+        if data is None:
+            pieces = list(self._pieces(wire))
+            data = self._bytes[wire] = b"".join(pieces)
+            self._counts[wire] = len(pieces)
+        return data
+
+    def count(self, wire: Wire) -> int:
+        """How many messages `framed` holds."""
+        return self._counts[wire]
+
+    def _pieces(self, wire: Wire) -> Iterator[bytes]:
+        for delivery in self._deliveries:
+            try:
+                yield delivery.message.framed(wire)
+            except ProtocolError as error:
+                # One message is lost for one encoding; the others of the run are not.
+                _logger.warning("%s was not delivered on %s: %s", delivery.message, wire, error)
+
+
+def _same_audience(delivery: Delivery) -> tuple[int, frozenset[str]]:
+    # A snapshot is the same object while nobody joins or leaves.
+    return id(delivery.audience), delivery.excluded
+
+
+def _write(
+    audience: Sequence[Connection], excluded: frozenset[str], batch: _Batch, now: float
+) -> None:
+    for connection in audience:
+        if excluded and connection.id in excluded:
+            continue
+        data = batch.framed(connection.wire)
+        if not data:
+            continue
+        connection.sent_at = now
+        if connection.replay is None:
+            connection.write(data)
+        else:
+            connection.write_tracked(data, batch.count(connection.wire))

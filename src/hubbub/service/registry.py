@@ -1,0 +1,136 @@
+"""Who is connected, to which hub, as which user, in which groups. Plain functions, no waiting.
+
+It sends nothing. Each audience gives out a snapshot that stays true while a delivery uses it.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from hubbub.service.outbox import Outbox
+from hubbub.service.session import Connection
+
+__all__ = ["Hub", "Members", "Registry"]
+
+
+class Members:
+    """Connections by id, and a snapshot of them that is made anew only after a change."""
+
+    __slots__ = ("_by_id", "_snapshot")
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Connection] = {}
+        self._snapshot: tuple[Connection, ...] | None = ()
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __contains__(self, connection_id: str) -> bool:
+        return connection_id in self._by_id
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(self.snapshot())
+
+    def __repr__(self) -> str:
+        return f"Members({len(self)})"
+
+    def find(self, connection_id: str) -> Connection | None:
+        """The connection with this id, `None` where it is no member."""
+        return self._by_id.get(connection_id)
+
+    def add(self, connection: Connection) -> None:
+        """Make `connection` a member."""
+        self._by_id[connection.id] = connection
+        self._snapshot = None
+
+    def remove(self, connection: Connection) -> bool:
+        """End the membership of `connection`; false where it was no member."""
+        if self._by_id.pop(connection.id, None) is None:
+            return False
+        self._snapshot = None
+        return True
+
+    def snapshot(self) -> tuple[Connection, ...]:
+        """The members now. The same object is returned until one joins or leaves."""
+        if self._snapshot is None:
+            self._snapshot = tuple(self._by_id.values())
+        return self._snapshot
+
+
+class Hub:
+    """One hub: its connections, users and groups. It exists while it has connections."""
+
+    __slots__ = ("connections", "groups", "name", "outbox", "users")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.connections = Members()
+        self.users: dict[str, Members] = {}
+        self.groups: dict[str, Members] = {}
+        self.outbox = Outbox()
+
+    def __repr__(self) -> str:
+        return (
+            f"Hub({self.name!r}, connections={len(self.connections)}, users={len(self.users)}, "
+            f"groups={len(self.groups)})"
+        )
+
+
+class Registry:
+    """All hubs of a node. Hub names are compared ignoring case, all other names as they are."""
+
+    def __init__(self) -> None:
+        self._hubs: dict[str, Hub] = {}
+
+    def __repr__(self) -> str:
+        return f"Registry({list(self._hubs.values())})"
+
+    def hubs(self) -> Iterable[Hub]:
+        """The hubs that have connections."""
+        return tuple(self._hubs.values())
+
+    def hub(self, name: str) -> Hub | None:
+        """The hub, `None` where nobody is connected to it."""
+        return self._hubs.get(name.lower())
+
+    def add(self, connection: Connection) -> Hub:
+        """Register a connection whose handshake is done: from here on it is sent to."""
+        name = connection.hub.lower()
+        hub = self._hubs.get(name)
+        if hub is None:
+            hub = self._hubs[name] = Hub(name)
+        hub.connections.add(connection)
+        if connection.user_id is not None:
+            hub.users.setdefault(connection.user_id, Members()).add(connection)
+        return hub
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection, with all its memberships. It may be unknown."""
+        hub = self._hubs.get(connection.hub.lower())
+        if hub is None or not hub.connections.remove(connection):
+            return
+        if connection.user_id is not None:
+            _leave(hub.users, connection.user_id, connection)
+        for group in connection.groups:
+            _leave(hub.groups, group, connection)
+        connection.groups = frozenset()
+        if not hub.connections:
+            del self._hubs[hub.name]
+
+    def add_to_group(self, hub: Hub, group: str, connection: Connection) -> None:
+        """Put `connection` into `group`; once is enough."""
+        hub.groups.setdefault(group, Members()).add(connection)
+        connection.groups |= {group}
+
+    def remove_from_group(self, hub: Hub, group: str, connection: Connection) -> bool:
+        """Take `connection` out of `group`; false where it was not in it."""
+        if group not in connection.groups:
+            return False
+        connection.groups -= {group}
+        _leave(hub.groups, group, connection)
+        return True
+
+
+def _leave(audiences: dict[str, Members], name: str, connection: Connection) -> None:
+    members = audiences[name]
+    members.remove(connection)
+    if not members:
+        del audiences[name]

@@ -1,0 +1,113 @@
+"""The REST API: finds the operation of a request, checks that it may, and writes its answer.
+
+What an operation does is in `operations`. It is an ASGI app of its own, with nothing in between,
+because everything that is sent comes through here.
+"""
+
+import logging
+from typing import Final
+
+from starlette.types import Receive, Scope, Send
+
+from hubbub.service.access import Refusal, admit_rest_call
+from hubbub.service.calls import Answer, Call, RestError, header, parse_hub, parse_name, parse_query
+from hubbub.service.node import Node
+from hubbub.service.openapi import openapi_document
+from hubbub.service.routes import find_route
+from hubbub.service.store import StoreError
+
+__all__ = ["RestApi"]
+
+_logger = logging.getLogger("hubbub.service")
+_MAX_URI: Final = 12 * 1024  # bytes (REST API reference, "Limits")
+_MAX_HEADERS: Final = 16 * 1024
+_NO_BODY: Final = frozenset({204})
+_HEALTH: Final = frozenset({"/api/health", "/api/v1/health"})
+_SWAGGER: Final = "/api/swagger"
+_ANONYMOUS: Final = frozenset({*_HEALTH, _SWAGGER})
+
+
+class RestApi:
+    """Answers requests below /api."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, whose path begins with /api/."""
+        try:
+            answer = await self._answer(scope, receive)
+        except Refusal as refusal:
+            answer = _refuse(scope, refusal)
+        except StoreError as error:
+            _logger.error("%s", error)
+            answer = RestError(503, f"{error} Try again later.").answer()
+        except Exception:
+            # A defect in one call must not end the caller's connection without a word.
+            _logger.exception("%s %s failed", scope["method"], scope["path"])
+            answer = RestError(500, "The service failed; its log says why.").answer()
+        status = answer.status or 200
+        body = answer.body
+        headers = list(answer.headers)
+        if status not in _NO_BODY:
+            headers.append((b"content-length", b"%d" % len(body)))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        if scope["method"] == "HEAD":
+            body = b""
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        raw_path: bytes = scope["raw_path"]
+        _check_size(raw_path, scope)
+        path = raw_path.decode("latin-1")
+        if path.rstrip("/").lower() in _ANONYMOUS:
+            return _anonymous(path.rstrip("/").lower(), scope["method"])
+        match = find_route(scope["method"], path)
+        authorization = header(scope, b"authorization")
+        admit_rest_call(
+            self._node.settings,
+            path=path,
+            authorization=authorization.decode("latin-1") if authorization is not None else None,
+        )
+        query = parse_query(scope["query_string"])
+        hub = parse_hub(match.segments[0], query)
+        names = {
+            kind: parse_name(kind, segment)
+            for kind, segment in zip(match.route.kinds[1:], match.segments[1:], strict=True)
+        }
+        answer = await match.route.handler(Call(self._node, hub, names, query, scope, receive))
+        if answer is None:
+            return _EMPTY[match.route.status]
+        return Answer(answer.body, answer.headers, match.route.status)
+
+
+_EMPTY: Final = {status: Answer(status=status) for status in (200, 202, 204)}
+
+
+def _check_size(raw_path: bytes, scope: Scope) -> None:
+    length = len(raw_path) + len(scope["query_string"])
+    if length > _MAX_URI:
+        raise RestError(414, f"Path and query are at most {_MAX_URI} bytes long.", target="uri")
+    size = 0
+    for name, value in scope["headers"]:
+        size += len(name) + len(value)
+    if size > _MAX_HEADERS:
+        raise RestError(
+            431, f"All headers together are at most {_MAX_HEADERS} bytes long.", target="headers"
+        )
+
+
+def _anonymous(path: str, method: str) -> Answer:
+    """Health, as the SDK's probe sends no token, and what the API can do."""
+    if method not in {"GET", "HEAD"}:
+        raise RestError(405, "This is asked by GET or HEAD.", headers={"Allow": "GET, HEAD"})
+    if path in _HEALTH:
+        return _EMPTY[200]
+    return Answer(openapi_document(), ((b"content-type", b"application/json"),), 200)
+
+
+def _refuse(scope: Scope, refusal: Refusal) -> Answer:
+    error = RestError.of(refusal)
+    if error is not refusal:
+        _logger.info("refused %s %s: %d %s", scope["method"], scope["path"], error.status, error)
+    return error.answer()

@@ -1,0 +1,340 @@
+"""One connection of a client: handshake, messages, liveness, end. It knows no kind of transport.
+
+It has no task and no queue: the transport calls it, the outbox writes through it.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Final, Protocol
+
+from hubbub.errors import ProtocolError
+from hubbub.protocol.codec import JSON, VERSIONS, Codec, encode_handshake_response
+from hubbub.protocol.connection import HandshakeError, ServerConnection
+from hubbub.protocol.messages import (
+    Close,
+    Completion,
+    HandshakeRequest,
+    HandshakeResponse,
+    Invocation,
+    Message,
+    StreamInvocation,
+    is_tracked,
+)
+from hubbub.protocol.replay import Replay
+from hubbub.service.access import ClientAccess
+from hubbub.service.settings import ServiceSettings
+from hubbub.service.tickets import Ticket
+from hubbub.service.wire import Wire
+
+__all__ = ["Connection", "Owner", "State", "Transport"]
+
+_logger = logging.getLogger("hubbub.service")
+
+_NO_UPSTREAM: Final = (
+    "This service has no upstream configured, so nobody can receive what clients send."
+)
+
+
+class Transport(Protocol):
+    """What carries the bytes of one connection."""
+
+    @property
+    def carries_binary(self) -> bool:
+        """Whether any byte may be sent, not text alone."""
+
+    @property
+    def has_keep_alive(self) -> bool:
+        """Whether it notices by itself that its client is gone, so that pings are not needed."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes that are framed for a wire of this transport."""
+
+    def close(self) -> None:
+        """End the connection after what has been written."""
+
+    def abandon(self) -> None:
+        """Let go of the connection, which has moved to another transport, and end."""
+
+    def is_deserted(self, now: float) -> bool:
+        """Whether the client has stayed away for too long at `now` of the loop's clock."""
+
+    def wire(self, codec: Codec) -> Wire:
+        """How records of `codec` are framed here."""
+
+
+class Owner(Protocol):
+    """Who keeps the connections: a node."""
+
+    @property
+    def settings(self) -> ServiceSettings:
+        """The settings of the service."""
+
+    def opened(self, connection: "Connection") -> None:
+        """The handshake is done: the connection may be sent to."""
+
+    def closed(self, connection: "Connection") -> None:
+        """The connection is not to be sent to any more."""
+
+    def completed(self, connection: "Connection", completion: Completion) -> None:
+        """The client has answered an invocation."""
+
+    def gone(self, connection: "Connection") -> None:
+        """The connection's transport has ended for good."""
+
+
+class State(Enum):
+    """Where a connection is in its life."""
+
+    HANDSHAKE = auto()
+    OPEN = auto()
+    DETACHED = auto()  # the transport was lost; stateful reconnect may bring another
+    CLOSING = auto()  # nothing more is read; the transport sends what is on its way
+    CLOSED = auto()
+
+
+_LIVE: Final = frozenset({State.OPEN, State.DETACHED})
+_ENDED: Final = frozenset({State.CLOSING, State.CLOSED})
+
+
+class Connection:
+    """One client's presence on one hub."""
+
+    __slots__ = (
+        "_closes_at",
+        "_core",
+        "_owner",
+        "access",
+        "close_reason",
+        "groups",
+        "hub",
+        "id",
+        "received_at",
+        "replay",
+        "sent_at",
+        "state",
+        "ticket",
+        "transport",
+        "user_id",
+        "wire",
+        "write",
+    )
+
+    def __init__(
+        self,
+        connection_id: str,
+        access: ClientAccess,
+        transport: Transport,
+        owner: Owner,
+        ticket: Ticket | None = None,
+    ) -> None:
+        """`ticket` is what negotiation gave out for this connection; it may be left out."""
+        self.id = connection_id
+        self.access = access
+        self.hub = access.hub
+        self.user_id = access.user_id
+        self.ticket = ticket
+        self.groups: frozenset[str] = frozenset()
+        self.transport = transport
+        self.wire = transport.wire(JSON)  # the handshake is JSON in every encoding
+        self.write: Callable[[bytes], None] = transport.write
+        self.replay: Replay | None = None  # only with stateful reconnect
+        self.state = State.HANDSHAKE
+        self.close_reason: str | None = None
+        self.received_at = self.sent_at = asyncio.get_running_loop().time()
+        self._owner = owner
+        self._closes_at = _on_loop_clock(access.closes_at)
+        self._core = ServerConnection(
+            limit=owner.settings.max_message_size,
+            carries_binary=transport.carries_binary,
+            versions=VERSIONS if ticket is not None and ticket.is_stateful else VERSIONS[:1],
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"Connection({self.id!r}, hub={self.hub!r}, user={self.user_id!r}, "
+            f"wire={self.wire.name}, state={self.state.name})"
+        )
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes from the client, cut anywhere. Never raises for what they are."""
+        self.received_at = asyncio.get_running_loop().time()
+        # The commonest message by far is answered by comparing bytes.
+        if data == self.wire.codec.ping and self.state is State.OPEN:
+            return
+        if self.state in _ENDED:
+            return
+        try:
+            for message in self._core.receive(data):
+                if isinstance(message, HandshakeRequest):
+                    self._open()
+                elif self.replay is None or self.replay.accepts(message):
+                    self._handle(message)
+                if self.state in _ENDED:
+                    return
+        except HandshakeError as error:
+            self._refuse_handshake(error)
+        except ProtocolError as error:
+            self.close(Close(error=f"Connection closed with an error. {error}"))
+
+    def tick(self, now: float) -> None:
+        """Do what is due at `now`: end what has taken too long, ping what has been silent."""
+        settings = self._owner.settings
+        if self.transport.is_deserted(now):
+            self.lost("The client stayed away.")
+        elif self.state is State.HANDSHAKE:
+            timeout = self.access.handshake_timeout or settings.handshake_timeout
+            if now - self.received_at >= timeout:
+                self._refuse_handshake(HandshakeError("Handshake was canceled."))
+        elif self.state is State.DETACHED:
+            if now - self.received_at >= settings.reconnect_timeout:
+                self.lost()
+        elif self.state is State.OPEN:
+            self._tick_open(now, settings)
+
+    def write_tracked(self, data: bytes, count: int) -> None:
+        """Write `count` messages and keep them until a client with stateful reconnect has them."""
+        assert self.replay is not None
+        self.replay.sent(data, count)
+        self.write(data)
+        if self.replay.is_full and self.state is State.DETACHED:
+            self.lost("More was sent than is kept for a client that is away.")
+
+    def send(self, message: Message) -> None:
+        """Write one message to this client at once, ahead of what outboxes still hold."""
+        data = self.wire.frame(self.wire.codec.encode(message))
+        if self.replay is not None and is_tracked(message):
+            self.write_tracked(data, 1)
+        else:
+            self.write(data)
+
+    def close(self, message: Close) -> None:
+        """Tell the client why and end the connection after what is on its way."""
+        if self.state in _ENDED:
+            return
+        if self.state is State.DETACHED:
+            self.lost(message.error)
+            return
+        if self.state is State.OPEN:
+            self.send(message)
+        self.close_reason = message.error
+        self._end(State.CLOSING)
+        self.transport.close()
+
+    def close_slow(self) -> None:
+        """The transport has more on its way than is allowed: let the client go."""
+        _logger.info("connection %s is too slow and is closed", self.id)
+        self.close(Close(error="The client is too slow to receive.", allow_reconnect=True))
+
+    def detach(self, reason: str | None = None) -> None:
+        """The transport broke. With stateful reconnect the client may come back on another."""
+        if self.state is State.OPEN and self.replay is not None and not self.replay.is_full:
+            self.state = State.DETACHED
+            self.write = _discard
+            return
+        self.lost(reason)
+
+    def attach(self, transport: Transport) -> None:
+        """Go on over `transport`, beginning with what the client may have missed."""
+        assert self.replay is not None
+        codec = self._core.codec
+        assert codec is not None
+        self.transport.abandon()
+        self._core.restart()
+        self.transport = transport
+        self.write = transport.write
+        self.state = State.OPEN
+        self.received_at = self.sent_at = asyncio.get_running_loop().time()
+        sequence, missed = self.replay.replay()
+        self.write(self.wire.frame(codec.encode(sequence)) + missed)
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether another transport may take over: agreed on, and nothing has been forgotten."""
+        return self.state in _LIVE and self.replay is not None and not self.replay.is_full
+
+    def lost(self, reason: str | None = None) -> None:
+        """The transport has ended for good, by whichever side."""
+        if self.state is State.CLOSED:
+            return
+        self.close_reason = self.close_reason or reason
+        self._end(State.CLOSED)
+        self._owner.gone(self)
+
+    def _tick_open(self, now: float, settings: ServiceSettings) -> None:
+        if self._closes_at is not None and now >= self._closes_at:
+            # A diagnostic client that came back would only be closed again.
+            again = not self.access.is_diagnostic
+            self.close(Close(error="The access token has expired.", allow_reconnect=again))
+            return
+        if self.replay is not None and (ack := self.replay.ack()) is not None:
+            self.send(ack)
+        if self.transport.has_keep_alive:
+            return
+        if now - self.received_at >= settings.client_timeout:
+            _logger.info("connection %s has been silent for too long", self.id)
+            self.close(
+                Close(
+                    error="Client hasn't sent a message/ping within the configured "
+                    "ClientTimeoutInterval.",
+                    allow_reconnect=True,
+                )
+            )
+        elif now - self.sent_at >= settings.keep_alive_interval:
+            self.sent_at = now
+            self.write(self.wire.ping)
+
+    def _open(self) -> None:
+        codec = self._core.codec
+        assert codec is not None
+        self.wire = self.transport.wire(codec)
+        if self._core.version == VERSIONS[-1]:
+            self.replay = Replay(self._owner.settings.replay_buffer_size)
+        self.write(self.wire.frame(encode_handshake_response(HandshakeResponse())))
+        self.state = State.OPEN
+        self._owner.opened(self)
+
+    def _refuse_handshake(self, error: HandshakeError) -> None:
+        text = str(error)
+        if error.detail and self.access.detailed_errors:
+            text = f"{text} {error.detail}"
+        _logger.info("connection %s refused: %s %s", self.id, error, error.detail)
+        self.write(self.wire.frame(encode_handshake_response(HandshakeResponse(error=text))))
+        self.close_reason = text
+        self._end(State.CLOSING)
+        self.transport.close()
+
+    def _handle(self, message: Message) -> None:
+        match message:
+            case (
+                Invocation(invocation_id=invocation_id)
+                | StreamInvocation(invocation_id=invocation_id)
+            ):
+                if invocation_id is not None:
+                    self.send(Completion(invocation_id=invocation_id, error=_NO_UPSTREAM))
+                self.close(Close(error=_NO_UPSTREAM))
+            case Close():
+                self.close(Close())
+            case Completion():
+                self._owner.completed(self, message)
+            case _:
+                pass  # streams of clients have nobody to go to
+
+    def _end(self, state: State) -> None:
+        was_live = self.state in _LIVE
+        self.state = state
+        self.write = _discard
+        if was_live:
+            self._owner.closed(self)
+
+
+def _discard(_data: bytes) -> None:
+    """A flush that began before the connection ended may still write to it."""
+
+
+def _on_loop_clock(unix_seconds: int | None) -> float | None:
+    if unix_seconds is None:
+        return None
+    return asyncio.get_running_loop().time() + unix_seconds - time.time()

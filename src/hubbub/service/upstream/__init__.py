@@ -1,0 +1,1 @@
+"""What clients say, and what happens to connections, on its way to the app and back."""

@@ -1,0 +1,156 @@
+"""The HTTP client for apps: pooled, bounded, without cookies, and wary of where it is sent.
+
+It makes one request and says how it ended. Whether to try again is for others to decide.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from hubbub.service.upstream.guard import GuardedResolver, check_host
+from hubbub.service.upstream.outcome import DeliveryError, Kind
+
+__all__ = ["MAX_ANSWER", "AppClient", "Reply"]
+
+MAX_ANSWER: Final = 16 * 1024 * 1024  # bytes, as in the official emulator
+# Many servers close a connection that has been idle for five seconds; being first avoids a race.
+_IDLE_SECONDS: Final = 4.0
+_MAX_REDIRECTS: Final = 3
+_SAME_METHOD: Final = frozenset({307, 308})  # the other redirects would turn POST into GET
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+
+
+class Reply:
+    """What an app has answered: status, reason phrase, content type and body."""
+
+    __slots__ = ("body", "kind", "reason", "status")
+
+    def __init__(self, status: int, reason: str, kind: str, body: bytes) -> None:
+        self.status = status
+        self.reason = reason
+        self.kind = kind
+        self.body = body
+
+    def __repr__(self) -> str:
+        return f"Reply({self.status}, {len(self.body)} bytes)"
+
+
+class AppClient:
+    """Sends POST requests to apps. Needs no opening; `close` ends its connections."""
+
+    def __init__(self, resolver: AbstractResolver | None = None) -> None:
+        """`resolver` stands in for the system's."""
+        self.guard = GuardedResolver(resolver)
+        self._session: aiohttp.ClientSession | None = None
+
+    def __repr__(self) -> str:
+        return f"AppClient(open={self._session is not None})"
+
+    async def close(self) -> None:
+        """Close all connections to apps."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def post(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        timeout: float,  # noqa: ASYNC109 - it is a setting of the request
+        limit: int = MAX_ANSWER,
+    ) -> Reply:
+        """Send and read the answer. Raises `DeliveryError` where there is none to be had.
+
+        `timeout` is in seconds and for all of it; `limit` is the answer's, in bytes.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._follow(URL(url, encoded=True), headers, body, limit)
+        except TimeoutError:
+            raise DeliveryError(
+                Kind.TIMEOUT, f"There was no whole answer after {timeout:g} seconds."
+            ) from None
+        except aiohttp.ClientConnectorError as error:
+            raise DeliveryError(Kind.UNREACHABLE, str(error)) from None
+        except aiohttp.ClientPayloadError as error:
+            raise DeliveryError(Kind.CUT_OFF, f"The answer ended early: {error}") from None
+        except (aiohttp.InvalidURL, ValueError) as error:
+            raise DeliveryError(Kind.BAD_URL, f"{type(error).__name__}: {error}") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise DeliveryError(Kind.BROKEN, f"{type(error).__name__}: {error}") from None
+
+    async def _follow(self, url: URL, headers: Mapping[str, str], body: bytes, limit: int) -> Reply:
+        for _ in range(_MAX_REDIRECTS + 1):
+            host = url.host or ""
+            check_host(host, is_literal=host.lower() in self.guard.literal_hosts)
+            async with self._opened().post(
+                url, data=body, headers=headers, allow_redirects=False
+            ) as response:
+                if response.status not in _REDIRECTS:
+                    return Reply(
+                        response.status,
+                        response.reason or "",
+                        response.content_type,
+                        await _read(response, limit),
+                    )
+                url = _redirected(url, response)
+        raise DeliveryError(Kind.REDIRECT, f"It redirects more than {_MAX_REDIRECTS} times.")
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(
+                resolver=self.guard,
+                limit=0,  # who calls has a limit of its own, and a queue that is seen
+                keepalive_timeout=_IDLE_SECONDS,
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None),
+                # What is small on the wire must not be large here.
+                auto_decompress=False,
+                headers={"User-Agent": "hubbub", "Accept-Encoding": "identity"},
+                skip_auto_headers=("Accept",),
+            )
+        return self._session
+
+
+def _redirected(url: URL, response: aiohttp.ClientResponse) -> URL:
+    """Where to go on. Only the same server may say so, and only in a way that keeps the POST."""
+    location = response.headers.get("Location", "")
+    try:
+        target = url.join(URL(location))
+    except ValueError:
+        raise DeliveryError(Kind.REDIRECT, "It redirects to what is no URL.") from None
+    shown = target.with_query(None).with_fragment(None).with_user(None)
+    if target.origin() != url.origin():
+        raise DeliveryError(Kind.REDIRECT, f"It redirects to another host: {shown}.")
+    if response.status not in _SAME_METHOD:
+        raise DeliveryError(
+            Kind.REDIRECT, f"It redirects with {response.status}, which drops the body, to {shown}."
+        )
+    return target
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    announced = response.content_length
+    if announced is not None and announced <= limit:
+        return await response.read()
+    pieces = []
+    size = 0
+    if announced is None:
+        async for piece in response.content.iter_any():
+            size += len(piece)
+            if size > limit:
+                break
+            pieces.append(piece)
+        else:
+            return b"".join(pieces)
+    response.close()
+    raise DeliveryError(Kind.TOO_LARGE, f"The answer is larger than {limit} bytes.")

@@ -1,0 +1,36 @@
+"""Fixtures that run services. Everything here runs on uvloop, as `hubbub service` does."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+import uvloop
+from tests.service.running import Running, Service
+
+from hubbub.service.settings import ServiceSettings
+
+Start = Callable[..., Awaitable[Service]]
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The event loops to run the tests of this folder on."""
+    return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    """Start services with `await start(setting=value, …)`; they end with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def start_service(**settings: Any) -> Service:
+            return await stack.enter_async_context(Running(ServiceSettings(**settings)))
+
+        yield start_service
+
+
+@pytest.fixture
+async def service(start: Start) -> Service:
+    """A service with default settings."""
+    return await start()

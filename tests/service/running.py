@@ -1,0 +1,310 @@
+"""A real service inside the test's event loop, and raw clients of it. Holds no fixtures.
+
+Nothing here is the client of this package: WebSockets are driven by `websockets`, HTTP by aiohttp.
+"""
+
+import asyncio
+import json
+import socket
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import aiohttp
+import uvicorn
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from yarl import URL
+
+from hubbub.protocol.codec import CODECS, JSON, Codec
+from hubbub.protocol.endpoints import Endpoint, format_connection_string, parse_connection_string
+from hubbub.protocol.messages import Close, Invocation, Message, Ping
+from hubbub.protocol.tokens import issue_client_token, issue_rest_token
+from hubbub.service.app import create_app
+from hubbub.service.limitedhttp import LimitedHttp
+from hubbub.service.node import Node
+from hubbub.service.registry import Hub
+from hubbub.service.session import Connection
+from hubbub.service.settings import ServiceSettings
+from hubbub.service.transports.websocket import WebSocketTransport
+
+PATIENCE: Final = 20  # seconds that a test waits for what should come at once
+Call = tuple[str, list[Any]]
+
+
+@dataclass
+class Client:
+    """One WebSocket to the service. `codec` is what its handshake asked for."""
+
+    socket: ClientConnection
+    codec: Codec = JSON
+    _messages: deque[Message] = field(default_factory=deque)
+
+    async def handshake(self, protocol: str = "json", version: int = 1) -> bytes:
+        """Send the handshake; return the frame that answers it."""
+        self.codec = CODECS.get(protocol, JSON)
+        await self.socket.send(f'{{"protocol":"{protocol}","version":{version}}}\x1e')
+        return await self.frame()
+
+    async def frame(self) -> bytes:
+        """The next frame as it came."""
+        async with asyncio.timeout(PATIENCE):
+            data = await self.socket.recv()
+        return data.encode() if isinstance(data, str) else data
+
+    async def message(self) -> Message:
+        """The next message."""
+        while not self._messages:
+            # Every frame of the service holds whole messages.
+            reader = self.codec.reader(2**31 - 1)
+            for record in reader.feed(await self.frame()):
+                message = self.codec.decode(record)
+                assert message is not None
+                self._messages.append(message)
+            assert reader.rest() == b""
+        return self._messages.popleft()
+
+    async def call(self) -> Call:
+        """Target and arguments of the next invocation; pings before it do not count."""
+        while isinstance(message := await self.message(), Ping):
+            pass
+        assert isinstance(message, Invocation), message
+        return message.target, self.codec.decode_value(message.arguments)
+
+    async def calls(self, count: int) -> list[Call]:
+        """The next invocations."""
+        return [await self.call() for _ in range(count)]
+
+    async def end(self) -> tuple[Close | None, int | None]:
+        """The Close message, if there is one, and the close code, when the service ends this.
+
+        There may be invocations and completions before.
+        """
+        close = None
+        try:
+            while True:
+                message = await self.message()
+                close = message if isinstance(message, Close) else close
+        except ConnectionClosed as error:
+            return close, error.rcvd.code if error.rcvd is not None else None
+
+    def write(self, data: bytes) -> None:
+        """Put bytes on the socket that no WebSocket client would."""
+        self.socket.transport.write(data)
+
+
+@dataclass
+class Answer:
+    """What an HTTP request was answered with."""
+
+    status: int
+    headers: Any
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Service:
+    """A running service: its node, its address, and ways in."""
+
+    node: Node
+    url: str
+    http: aiohttp.ClientSession
+    _clients: AsyncExitStack
+
+    @property
+    def connection_string(self) -> str:
+        return format_connection_string(self.url, self.node.settings.access_keys[0])
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return parse_connection_string(self.connection_string)
+
+    def token(self, hub: str = "chat", user: str | None = None, **claims: Any) -> str:
+        """What a client of `hub` connects with."""
+        now = int(time.time())
+        return issue_client_token(self.endpoint, hub, now=now, user_id=user, claims=claims)
+
+    def rest_token(self, path: str) -> str:
+        """What the REST call at `path` is made with."""
+        return issue_rest_token(self.endpoint, self.url + path, now=int(time.time()))
+
+    def hub(self, name: str = "chat") -> Hub:
+        """A hub that has clients."""
+        hub = self.node.registry.hub(name)
+        assert hub is not None
+        return hub
+
+    def only_connection(self, hub: str = "chat") -> Connection:
+        """The connection of the only client of a hub."""
+        (connection,) = self.hub(hub).connections
+        return connection
+
+    async def open(
+        self,
+        hub: str = "chat",
+        *,
+        query: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+        path: str = "/client/",
+        receive_buffer: int | None = None,
+        **options: Any,
+    ) -> Client:
+        """A WebSocket whose handshake is still to come."""
+        pairs = {"hub": hub, "access_token": self.token(hub)} if query is None else query
+        raw = socket.socket()
+        if receive_buffer is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        raw.setblocking(False)
+        url = URL(self.url)
+        await asyncio.get_running_loop().sock_connect(raw, (url.host, url.port))
+        opened = await connect(
+            f"ws://{url.authority}{path}{'?' if pairs else ''}{urlencode(pairs)}",
+            sock=raw,
+            additional_headers=headers,
+            ping_interval=None,
+            close_timeout=PATIENCE,
+            max_size=None,
+            **{"compression": None, "proxy": None, **options},
+        )
+        client = Client(opened)
+        self._clients.callback(opened.transport.abort)
+        return client
+
+    async def connect(
+        self, hub: str = "chat", user: str | None = None, protocol: str = "json", **options: Any
+    ) -> Client:
+        """A client that has done its handshake."""
+        query = {"hub": hub, "access_token": self.token(hub, user)}
+        client = await self.open(hub, query=query, **options)
+        assert await client.handshake(protocol) == b"{}\x1e"
+        return client
+
+    async def negotiate(self, hub: str = "chat", version: int = 1, **claims: Any) -> Any:
+        """The answer to a negotiate request, read."""
+        answer = await self.request(
+            "POST",
+            f"/client/negotiate?hub={hub}&negotiateVersion={version}",
+            token=self.token(hub, **claims),
+        )
+        assert answer.status == 200, answer
+        return answer.json
+
+    async def connect_negotiated(self, hub: str = "chat") -> tuple[Client, str]:
+        """A client that has done its handshake, and its connection id."""
+        negotiated = await self.negotiate(hub)
+        query = {
+            "hub": hub,
+            "id": negotiated["connectionToken"],
+            "access_token": self.token(hub),
+        }
+        client = await self.open(hub, query=query)
+        assert await client.handshake() == b"{}\x1e"
+        return client, negotiated["connectionId"]
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str | None = None,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        """Make an HTTP request; `path` is sent as it is."""
+        sent = dict(headers or {})
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token}"
+        async with (
+            asyncio.timeout(PATIENCE),
+            self.http.request(
+                method, URL(self.url + path, encoded=True), data=body, headers=sent
+            ) as response,
+        ):
+            return Answer(response.status, response.headers, await response.read())
+
+    async def rest(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        content_type: str = "application/json",
+    ) -> Answer:
+        """Call the REST API as the Azure SDK does."""
+        headers = {"Content-Type": content_type} if body is not None else None
+        token = self.rest_token(path.partition("?")[0])
+        return await self.request(method, path, token=token, body=body, headers=headers)
+
+    async def send(self, target: str, *arguments: Any, to: str = "", hub: str = "chat") -> None:
+        """Send by REST to everyone, or `to` what a path like `/groups/g` names."""
+        body = json.dumps({"target": target, "arguments": arguments}).encode()
+        answer = await self.rest("POST", f"/api/hubs/{hub}{to}/:send", body)
+        assert answer.status == 202, answer
+
+
+class Running:
+    """A service that runs in this event loop while the context is open."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._node = Node(settings)
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Service:
+        listener = socket.create_server(("127.0.0.1", 0))
+        host, port = listener.getsockname()
+        await self._stack.enter_async_context(_serving(self._node, listener))
+        http = aiohttp.ClientSession(auto_decompress=False)
+        self._stack.push_async_callback(http.close)
+        clients = await self._stack.enter_async_context(AsyncExitStack())
+        return Service(self._node, f"http://{host}:{port}", http, clients)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+
+@asynccontextmanager
+async def _serving(node: Node, listener: socket.socket) -> AsyncIterator[None]:
+    """Serve as `hubbub.service.server` does, without its signal handlers and its main loop."""
+    config = uvicorn.Config(
+        create_app(node),
+        http=LimitedHttp,
+        ws=WebSocketTransport.factory(node),  # type: ignore[arg-type]
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        server_header=False,
+    )
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    node.open()
+    await server.startup(sockets=[listener])
+    try:
+        yield
+    finally:
+        for listening in server.servers:
+            listening.close()
+        listener.close()
+        node.close()
+        async with asyncio.timeout(PATIENCE):
+            # They belong to clients that have gone or are told to; each goes when it has heard.
+            while server.server_state.connections or server.server_state.tasks:  # noqa: ASYNC110
+                await asyncio.sleep(0)
