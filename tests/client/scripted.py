@@ -3,10 +3,11 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
 
 from aiohttp import WSMsgType, web
+from yarl import URL
 
 from hubbub.protocol.codec import CODECS, JSON, Codec
 from hubbub.protocol.framing import RecordReader
@@ -59,6 +60,11 @@ class Peer:
         await self.write(answer)
         return self
 
+    def go_on(self, before: "Peer") -> None:
+        """This socket takes over the connection of `before`: there is no second handshake."""
+        self.codec = before.codec
+        self._reader = self.codec.reader(2**30)
+
     async def message(self) -> Message | None:
         """The next message but pings, `None` at the end of the socket."""
         while not self._messages:
@@ -103,8 +109,7 @@ class Peer:
 
     def cut(self) -> None:
         """Break the socket."""
-        assert self.request.transport is not None
-        self.request.transport.abort()
+        _abort(self.request)
         self.ended.set()
 
     def value(self, raw: Any) -> Any:
@@ -119,6 +124,11 @@ class Peer:
                 self._messages.append(message)
 
 
+def _abort(request: web.Request) -> None:
+    assert request.transport is not None
+    request.transport.abort()
+
+
 class ScriptedHub:
     """Negotiates as `negotiate` says, and hands each WebSocket to `accept`."""
 
@@ -126,7 +136,9 @@ class ScriptedHub:
         self.url = ""
         self.negotiate: Callable[[web.Request], Answer | Awaitable[Answer]] = self.offer
         self.negotiations: list[web.Request] = []
-        self.refusals: list[int] = []  # statuses for the sockets that come next
+        # What becomes of the sockets that come next: a status, or 0 for an end without answer.
+        self.refusals: list[int] = []
+        self.gone: dict[str, int] = {}  # the same, by connection token and for good
         self.peers: list[Peer] = []
         self._arrived: asyncio.Queue[Peer] = asyncio.Queue()
 
@@ -162,8 +174,12 @@ class ScriptedHub:
 
     async def answer_connect(self, request: web.Request) -> web.StreamResponse:
         """GET … with an upgrade to a WebSocket."""
-        if self.refusals:
-            return web.Response(status=self.refusals.pop(0))
+        token = request.query.get("id", "")
+        if self.refusals or token in self.gone:
+            status = self.gone[token] if token in self.gone else self.refusals.pop(0)
+            if not status:
+                _abort(request)
+            return web.Response(status=status or 500)
         socket = web.WebSocketResponse(timeout=PATIENCE)
         await socket.prepare(request)
         peer = Peer(request, socket)
@@ -207,3 +223,51 @@ async def scripted_hub() -> AsyncIterator[ScriptedHub]:
         finally:
             for peer in hub.peers:
                 peer.ended.set()
+
+
+class Wire:
+    """A TCP connection point between a client and a server, which the test can cut."""
+
+    def __init__(self, url: str) -> None:
+        self._target = URL(url)
+        self._writers: set[asyncio.StreamWriter] = set()
+        self.url = ""
+
+    def cut(self) -> None:
+        """Break every connection at once, whatever is on its way."""
+        for writer in tuple(self._writers):
+            writer.transport.abort()
+
+    @asynccontextmanager
+    async def laid(self) -> AsyncIterator["Wire"]:
+        """Pass bytes on while the context is open."""
+        server = await asyncio.start_server(self._join, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        self.url = str(self._target.with_port(port))
+        try:
+            yield self
+        finally:
+            server.close()
+            self.cut()
+            await server.wait_closed()
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ends = await asyncio.open_connection(self._target.host, self._target.port)
+        both = (writer, ends[1])
+        self._writers.update(both)
+        tasks = [
+            asyncio.create_task(_pass_on(source, sink))
+            for source, sink in ((reader, ends[1]), (ends[0], writer))
+        ]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for end in both:
+            end.transport.abort()
+        await asyncio.wait(tasks)
+        self._writers.difference_update(both)
+
+
+async def _pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while data := await source.read(65_536):
+            sink.write(data)
+            await sink.drain()

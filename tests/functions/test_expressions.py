@@ -10,7 +10,7 @@ import pytest
 from hubbub.functions.dotnet import format_datetime, format_guid
 from hubbub.functions.expressions import parse_template, resolve_settings
 from hubbub.functions.function import FunctionError, InvocationError
-from hubbub.functions.http import HttpCall, HttpData
+from hubbub.functions.request import HttpCall, HttpData
 
 REQUEST = HttpData(
     HttpCall(

@@ -25,13 +25,11 @@ from hubbub.protocol.codec import CODECS, JSON, Codec
 from hubbub.protocol.endpoints import Endpoint, format_connection_string, parse_connection_string
 from hubbub.protocol.messages import Close, Invocation, Message, Ping
 from hubbub.protocol.tokens import issue_client_token, issue_rest_token
-from hubbub.service.app import create_app
-from hubbub.service.limitedhttp import LimitedHttp
 from hubbub.service.node import Node
 from hubbub.service.registry import Hub
+from hubbub.service.server import configure
 from hubbub.service.session import Connection
 from hubbub.service.settings import ServiceSettings
-from hubbub.service.transports.websocket import WebSocketTransport
 
 PATIENCE: Final = 20  # seconds that a test waits for what should come at once
 Call = tuple[str, list[Any]]
@@ -264,6 +262,7 @@ class Running:
     async def __aenter__(self) -> Service:
         listener = socket.create_server(("127.0.0.1", 0))
         host, port = listener.getsockname()
+        self._stack.enter_context(listener)
         await self._stack.enter_async_context(_serving(self._node, listener))
         http = aiohttp.ClientSession(auto_decompress=False)
         self._stack.push_async_callback(http.close)
@@ -282,16 +281,7 @@ class Running:
 @asynccontextmanager
 async def _serving(node: Node, listener: socket.socket) -> AsyncIterator[None]:
     """Serve as `hubbub.service.server` does, without its signal handlers and its main loop."""
-    config = uvicorn.Config(
-        create_app(node),
-        http=LimitedHttp,
-        ws=WebSocketTransport.factory(node),  # type: ignore[arg-type]
-        lifespan="off",
-        access_log=False,
-        log_config=None,
-        log_level="warning",
-        server_header=False,
-    )
+    config = configure(node)
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
@@ -302,7 +292,6 @@ async def _serving(node: Node, listener: socket.socket) -> AsyncIterator[None]:
     finally:
         for listening in server.servers:
             listening.close()
-        listener.close()
         node.close()
         async with asyncio.timeout(PATIENCE):
             # They belong to clients that have gone or are told to; each goes when it has heard.

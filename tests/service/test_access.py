@@ -43,7 +43,10 @@ async def connect(service: Service, token: str | None) -> tuple[int, str | None]
 
 
 async def call_rest(service: Service, token: str | None) -> tuple[int, str | None]:
-    answer = await service.request("POST", SEND, token=token, body=b'{"target":"t"}')
+    headers = {"Content-Type": "application/json"}
+    answer = await service.request(
+        "POST", SEND, token=token, body=b'{"target":"t"}', headers=headers
+    )
     return answer.status, answer.headers.get("WWW-Authenticate")
 
 
@@ -213,9 +216,9 @@ async def test_the_header_wins_over_the_address(service: Service) -> None:
     await client.handshake()
     assert service.only_connection().user_id == "ann"
 
-    headers = {"Authorization": "Bearer wrong"}
-    with pytest.raises(InvalidStatus):
-        await service.open(query=query, headers=headers)
+    for authorization in ("Bearer wrong", "Basic dXNlcjpwYXNz", ""):
+        with pytest.raises(InvalidStatus):
+            await service.open(query=query, headers={"Authorization": authorization})
 
 
 async def test_the_last_token_of_an_address_counts(service: Service) -> None:

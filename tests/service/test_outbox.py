@@ -82,15 +82,14 @@ async def test_the_order_for_one_connection_is_that_of_acceptance(node: Node, se
 
     for number in range(60):
         one = dice.choice(clients).connection
-        address, reached = dice.choice(
-            [
-                (Everyone("chat"), clients),
-                (Group("chat", "g"), [c for c in clients if "g" in c.connection.groups]),
-                (Group("chat", "h"), [c for c in clients if "h" in c.connection.groups]),
-                (User("chat", "ann"), [c for c in clients if c.connection.user_id == "ann"]),
-                (One("chat", one.id), [c for c in clients if c.connection is one]),
-            ]
-        )
+        choices: list[tuple[Address, list[FakeClient]]] = [
+            (Everyone("chat"), clients),
+            (Group("chat", "g"), [c for c in clients if "g" in c.connection.groups]),
+            (Group("chat", "h"), [c for c in clients if "h" in c.connection.groups]),
+            (User("chat", "ann"), [c for c in clients if c.connection.user_id == "ann"]),
+            (One("chat", one.id), [c for c in clients if c.connection is one]),
+        ]
+        address, reached = dice.choice(choices)
         excluded = [one.id] if dice.random() < 0.2 else []
         deliver(node, address, str(number), *excluded)
         for client in reached:

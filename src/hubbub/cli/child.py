@@ -17,13 +17,27 @@ from typing import Any
 __all__ = ["inherit", "report", "set_up_logging", "stop_with_parent"]
 
 
-def set_up_logging(level: str) -> None:
-    """Send logs to standard error, one line each."""
-    logging.basicConfig(
-        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
-    )
+def set_up_logging(level: str, *, invocations: logging.Filter | None = None) -> None:
+    """Send logs to standard error, one line each.
+
+    `invocations` gives each record the function that it belongs to, in a function host.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    fields = "%(asctime)s %(levelname)s "
+    if invocations is not None:
+        handler.addFilter(invocations)
+        fields += "[%(function)s] "
+    handler.setFormatter(_Formatter(fields + "%(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
     for noisy in ("asyncio", "aiohttp", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+class _Formatter(logging.Formatter):
+    """Leaves the brackets out where a record belongs to no function."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record).replace(" [] ", " ", 1)
 
 
 def inherit(fd: int) -> socket.socket:

@@ -10,6 +10,7 @@ import uvloop
 from hubbub.cli.banner import function_lines
 from hubbub.cli.child import inherit, report, set_up_logging, stop_with_parent
 from hubbub.errors import ConfigError
+from hubbub.functions.context import InvocationFilter
 from hubbub.functions.server import Ready, ServeOptions, serve_host
 
 __all__ = ["host"]
@@ -49,7 +50,7 @@ def host(
     \b
       hubbub host samples/qr-ping --port 7071
     """
-    set_up_logging(log_level)
+    set_up_logging(log_level, invocations=InvocationFilter())
     if fd is not None:
         stop_with_parent()
 

@@ -19,6 +19,7 @@ _COMMANDS: Final = {
     "service": "hubbub.cli.service",
     "host": "hubbub.cli.host",
     "qr": "hubbub.cli.qr",
+    "upstream": "hubbub.cli.upstream",
 }
 
 

@@ -1,6 +1,7 @@
 """`hubbub service`: the service alone."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ import uvloop
 from hubbub.cli.banner import service_lines
 from hubbub.cli.child import inherit, report, set_up_logging, stop_with_parent
 from hubbub.cli.network import listen, named_localhost, origin
+from hubbub.cli.upstream import settings_path, upstream_templates
 from hubbub.protocol.endpoints import format_connection_string
 from hubbub.service.server import serve
 from hubbub.service.settings import EMULATOR_KEY, ServiceSettings
@@ -39,6 +41,15 @@ __all__ = ["service"]
     type=click.Path(path_type=Path),
     help="A folder for what outlives the service: users in groups. Default: nothing does.",
 )
+@click.option("--upstream", help="Where everything that clients say goes, as a URL template.")
+@click.option(
+    "-c",
+    "--settings",
+    "--config",
+    "settings_file",
+    type=click.Path(path_type=Path),
+    help="The emulator's settings file, or its folder. Default: settings.json here, if there.",
+)
 @click.option("--log-level", default="info", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the ready line as JSON.")
 @click.option("--fd", type=int, hidden=True)
@@ -50,6 +61,8 @@ def service(
     origins: tuple[str, ...],
     insecure: bool,
     data: Path | None,
+    upstream: str | None,
+    settings_file: Path | None,
     log_level: str,
     as_json: bool,
     fd: int | None,
@@ -59,10 +72,16 @@ def service(
 
     \b
       hubbub service --port 8888
+      hubbub service --upstream http://localhost:7071/runtime/webhooks/signalr
     """
     set_up_logging(log_level)
+    # Under a supervisor, and where an upstream is given, a file counts only if it is asked for.
+    finds_file = fd is None and upstream is None
     settings = ServiceSettings(
-        access_keys=access_keys or (EMULATOR_KEY,), allowed_origins=origins or ("*",)
+        access_keys=access_keys or (EMULATOR_KEY,),
+        allowed_origins=origins or ("*",),
+        upstream_templates=upstream_templates(upstream),
+        settings_file=settings_path(settings_file) if settings_file or finds_file else None,
     )
     if fd is None:
         settings.check_address(address, insist=insecure)
@@ -70,6 +89,7 @@ def service(
         stop_with_parent()
     listener = inherit(fd) if fd is not None else listen(address, port, option="--port")
     url = origin(listener)
+    settings = replace(settings, url=named_localhost(url))
 
     def ready() -> None:
         report(ready_fd, {"ready": True, "url": url})

@@ -13,6 +13,7 @@ import click
 from hubbub.cli.banner import function_lines, service_lines
 from hubbub.cli.network import lan_address, listen, named_localhost, origin
 from hubbub.cli.supervisor import Child, Supervisor
+from hubbub.cli.upstream import settings_path
 from hubbub.errors import ConfigError
 from hubbub.functions.settings import LocalSettings, read_local_settings
 from hubbub.protocol.endpoints import format_connection_string, parse_connection_string
@@ -22,6 +23,7 @@ __all__ = ["start"]
 
 _SETTING: Final = "AzureSignalRConnectionString"
 _EMULATOR_PORT: Final = 8888
+_WEBHOOKS: Final = "/runtime/webhooks/signalr"  # where a function host takes events
 
 
 @click.command()
@@ -35,6 +37,14 @@ _EMULATOR_PORT: Final = 8888
     help="Default: the emulator's on loopback, a new one elsewhere.",
 )
 @click.option("--allow-origin", "origins", multiple=True, help="One more web origin to let in.")
+@click.option(
+    "-c",
+    "--settings",
+    "--config",
+    "settings_file",
+    type=click.Path(path_type=Path),
+    help="The emulator's settings file. Its upstreams replace APP, which gets all events else.",
+)
 @click.option("--log-level", default="info", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the ready line as JSON.")
 def start(
@@ -44,6 +54,7 @@ def start(
     address: str | None,
     access_key: str | None,
     origins: tuple[str, ...],
+    settings_file: Path | None,
     log_level: str,
     as_json: bool,
 ) -> None:
@@ -65,6 +76,11 @@ def start(
     text = place.connection_string(origin(service_socket), key, service_socket.getsockname()[1])
     options = ["--log-level", log_level]
     allowed = list(origins)
+    service_options = []
+    # An app gets the events itself, unless a file is asked for by name.
+    file = settings_path(settings_file) if settings_file or app is None else None
+    if file is not None:
+        service_options.append(f"--settings={file.resolve()}")
     children = []
     if app is not None:
         host_port = next(number for number in (port, local.port, 7071) if number is not None)
@@ -73,12 +89,14 @@ def start(
         allowed += [entry for entry in local.cors if entry != "*"]
         environment = _app_environment(text, local, place)
         arguments = ["host", str(app), *options]
+        service_options.append(f"--upstream={origin(host_socket)}{_WEBHOOKS}")
         children.append(Child("function host", arguments, host_socket.fileno(), environment))
     if place.is_loopback and not origins:
         allowed = ["*"]
     settings = ServiceSettings(access_keys=(key,), allowed_origins=tuple(allowed))
     settings.check_address(address)
-    arguments = ["service", *options, *(f"--allow-origin={entry}" for entry in allowed)]
+    service_options += [f"--allow-origin={entry}" for entry in allowed]
+    arguments = ["service", *options, *service_options]
     keys = {"HUBBUB_ACCESS_KEY": key}  # the environment, because others can see arguments
     children.insert(0, Child("service", arguments, service_socket.fileno(), keys))
     with Supervisor(children) as supervisor:

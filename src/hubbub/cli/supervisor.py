@@ -51,7 +51,8 @@ class Child:
         try:
             self._process = subprocess.Popen(  # noqa: S603  its own program, its own options
                 [sys.executable, "-m", "hubbub", *self._arguments, "--ready-fd", str(write_end)],
-                env={**os.environ, **self._env},
+                # What an app prints is seen when it is printed.
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **self._env},
                 pass_fds=(self._listen_fd, write_end),
                 # Its end tells the child that this process is gone, however that happened.
                 stdin=subprocess.PIPE,

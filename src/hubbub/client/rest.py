@@ -62,6 +62,7 @@ class RestClient:
                 URL(full, encoded=True),  # a user id may hold an escaped slash
                 data=body,
                 headers=headers,
+                skip_auto_headers=("Content-Type",),  # where there is no body, as the SDKs do
                 allow_redirects=False,
             ) as response:
                 return await _outcome(response, url, absent or {})

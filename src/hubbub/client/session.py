@@ -27,8 +27,8 @@ from hubbub.protocol.replay import ACK_INTERVAL
 __all__ = ["Session"]
 
 _logger = logging.getLogger("hubbub.client")
-# Seconds between attempts to open a transport of the same connection. Servers keep it for 15 s.
-_RESUME_DELAYS: Final = (0, 1, 2, 4, 8)
+# Seconds between attempts to open a transport of the same connection. Azure keeps it for some 30 s.
+_RESUME_DELAYS: Final = (0, 1, 2, 4, 8, 15)
 _FAREWELL_TIMEOUT: Final = 1.0  # seconds
 _LAST_WORDS_TIMEOUT: Final = 1.0  # seconds
 _BATCH: Final = 65_536  # bytes; records that wait are joined up to here

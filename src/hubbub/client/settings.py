@@ -56,7 +56,13 @@ class ClientSettings:
                 "Stateful reconnect is agreed on by negotiation. Leave out stateful or "
                 "skip_negotiation."
             )
-        for name in ("keep_alive", "server_timeout", "handshake_timeout", "max_message_size"):
+        for name in (
+            "keep_alive",
+            "server_timeout",
+            "handshake_timeout",
+            "max_message_size",
+            "max_backlog",
+        ):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be above 0.")
 

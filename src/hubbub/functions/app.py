@@ -14,7 +14,7 @@ from urllib.parse import quote
 from hubbub import __version__
 from hubbub.functions.context import Context
 from hubbub.functions.host import Host
-from hubbub.functions.http import (
+from hubbub.functions.request import (
     HEADER_LIMIT,
     URL_LIMIT,
     Disconnected,

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from hubbub.functions.dotnet import format_datetime, format_guid, format_value
-from hubbub.functions.function import FunctionError, InvocationError
+from hubbub.functions.function import Binding, FunctionError, InvocationError
+from hubbub.functions.settings import AppSettings
 
 MISSING: Any = object()
 
@@ -21,6 +22,17 @@ class BindingData(Protocol):
 
     def find(self, name: str) -> Any:
         """The value of the lower-case `name`, or MISSING."""
+
+
+class Values:
+    """Names of a trigger that come from one mapping, ignoring case. Satisfies `BindingData`."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = {name.lower(): value for name, value in values.items()}
+
+    def find(self, name: str) -> Any:
+        """The value of the lower-case `name`, or MISSING."""
+        return self._values.get(name, MISSING)
 
 
 def resolve_settings(text: str, find: Callable[[str], str | None]) -> str:
@@ -135,3 +147,28 @@ def _own_value(name: Name, first: str, function: str) -> str:
     if path == ("sys", "methodname"):
         return function
     raise InvocationError(f"No value for named parameter '{name.path[0]}'.")
+
+
+def required_template(binding: Binding, name: str, settings: AppSettings) -> Template:
+    """A binding's text with expressions; a FunctionError where it is absent."""
+    template = optional_template(binding, name, settings)
+    if template is None or not template.parts:
+        raise FunctionError(f"the {binding.type} binding '{binding.name}' needs a '{name}'.")
+    return template
+
+
+def optional_template(binding: Binding, name: str, settings: AppSettings) -> Template | None:
+    """A binding's text with expressions, or None where it is absent."""
+    text = binding.option(name)
+    if text is None:
+        return None
+    return parse_template(resolve_settings(str(text), settings.find))
+
+
+def required_text(binding: Binding, name: str, settings: AppSettings) -> str:
+    """A binding's text that is needed when the function is loaded: only `%SETTING%` counts."""
+    text = binding.option(name)
+    resolved = "" if text is None else resolve_settings(str(text), settings.find).strip()
+    if not resolved:
+        raise FunctionError(f"the {binding.type} binding '{binding.name}' needs a '{name}'.")
+    return resolved

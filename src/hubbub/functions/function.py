@@ -8,9 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hubbub.errors import ConfigError, HubbubError
+
+if TYPE_CHECKING:
+    from hubbub.functions.retry import RetryPolicy
 
 Direction = Literal["in", "out"]
 RETURN = "$return"  # the name of the binding that takes what the function returns
@@ -29,16 +32,19 @@ _SPELLING = {
         "timerTrigger",
     )
 }
-_SUPPORTED = {"httpTrigger", "http", "signalRConnectionInfo", "signalR"}
+_SUPPORTED = set(_SPELLING.values())
 # Begins of the types that the original has extensions for.
 _ELSEWHERE = re.compile(
-    r"(timer|signalr|queue|blob|table|cosmosdb|eventhub|eventgrid|servicebus|kafka|rabbitmq|sql|"
+    r"(queue|blob|table|cosmosdb|eventhub|eventgrid|servicebus|kafka|rabbitmq|sql|"
     r"mysql|dapr|durable|orchestration|activity|entity|warmup|mcp|assistant|embeddings|"
     r"semanticsearch|textcompletion|sendgrid|twilio|redis|webpubsub|connector)",
     re.IGNORECASE,
 )
 _FUNCTION_NAME = re.compile(r"[a-z][a-z0-9_\-]{0,127}", re.IGNORECASE)
 _BINDING_NAME = re.compile(r"(?!.*__)[a-zA-Z_][a-zA-Z0-9_]{0,127}")
+
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class FunctionError(ConfigError):
@@ -81,6 +87,8 @@ class Function:
     is_async: bool
     wants_context: bool  # has a parameter `context` that is no binding
     may_return: bool  # a value other than None is allowed
+    retry: "RetryPolicy | None" = None  # for triggers that the host itself pulls
+    declared: Mapping[str, Any] = _NOTHING  # as in function.json, for who asks what is configured
 
     @property
     def trigger(self) -> Binding:

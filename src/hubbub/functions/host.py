@@ -14,7 +14,7 @@ from hubbub.errors import ConfigError
 from hubbub.functions.bindings import InputBinding, OutputBinding, Plan
 from hubbub.functions.cors import CorsPolicy
 from hubbub.functions.function import Binding, Function, FunctionError, Refusal
-from hubbub.functions.http import BODY_LIMIT
+from hubbub.functions.request import BODY_LIMIT
 from hubbub.functions.invoke import Invoker
 from hubbub.functions.loader import load_app
 from hubbub.functions.response import HttpOutput

@@ -66,6 +66,15 @@ class AppSettings:
         """`ConnectionStrings:<name>`, else `<name>`; an empty value counts as not set."""
         return self.find(f"ConnectionStrings:{name}") or self.find(name) or None
 
+    def below(self, path: str) -> dict[str, str]:
+        """The settings whose names begin with `path`, by the rest of the name."""
+        start = _path(path) + ":"
+        return {
+            key.replace("__", ":")[len(start) :]: value
+            for key, value in self._environ.items()
+            if _path(key).startswith(start)
+        }
+
     def is_true(self, name: str) -> bool:
         """Whether the setting is one of the words that mean yes."""
         return (self.find(name) or "").lower() in _TRUE

@@ -3,7 +3,7 @@
 The shapes and the decision are the original extension's. Nothing is sent here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from hubbub.functions.function import InvocationError
@@ -14,6 +14,8 @@ _SHAPES = (
     "'userId', 'groupName'; a group action needs 'action' (add, remove or removeAll) and "
     "'connectionId' or 'userId'."
 )
+# Name, URL and kind of each endpoint that an item is for.
+Identities = frozenset[tuple[str, str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class Message:
     arguments: tuple[Any, ...]
     audience: Literal["all", "connection", "user", "group"]
     name: str  # of the connection, user or group; "" for all
+    endpoints: Identities | None = None  # None: all of the setting's
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class GroupAction:
     member: Literal["connection", "user"]
     name: str  # of the member
     group: str  # "" for removeall
+    endpoints: Identities | None = None  # None: all of the setting's
 
 
 def parse_item(item: Any) -> Message | GroupAction:
@@ -43,14 +47,15 @@ def parse_item(item: Any) -> Message | GroupAction:
     members = {str(key).lower(): value for key, value in item.items()}
     try:
         parsed = _message(members) or _group_action(members)
+        endpoints = _endpoints(members.get("endpoints"))
     except _BadShape:
-        parsed = None
+        parsed = endpoints = None
     if parsed is None:
         raise InvocationError(
             "Unable to convert JObject to valid output binding type, check parameters. "
             f"The item has {', '.join(map(repr, item)) or 'no members'}. {_SHAPES}"
         )
-    return parsed
+    return parsed if endpoints is None else replace(parsed, endpoints=endpoints)
 
 
 class _BadShape(Exception):
@@ -115,3 +120,24 @@ def _action(value: Any) -> str | None:
     if text in _ACTIONS:
         return text
     return _ACTIONS[int(text)] if text in {"0", "1", "2"} else None
+
+
+def _endpoints(value: Any) -> Identities | None:
+    """The endpoints that an item names, as `signalREndpoints` has delivered them."""
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise _BadShape
+    return frozenset(_identity(entry) for entry in value)
+
+
+def _identity(entry: Any) -> tuple[str, str, str]:
+    if not isinstance(entry, dict):
+        raise _BadShape
+    members = {str(key).lower(): value for key, value in entry.items()}
+    kind = str(members.get("endpointtype", "")).lower()
+    return (
+        _text(members, "name"),
+        _text(members, "endpoint").lower().rstrip("/"),
+        "Secondary" if kind in {"secondary", "1"} else "Primary",
+    )

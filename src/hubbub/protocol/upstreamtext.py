@@ -5,7 +5,7 @@ blank are encoded too: they are what separates claims from each other.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
@@ -66,11 +66,15 @@ def encode_query(query: str) -> str:
 
 def format_claims(claims: Mapping[str, Any]) -> str:
     """The value of X-ASRS-User-Claims, empty without claims. A list becomes one item a value."""
-    return ", ".join(
-        f"{_encode_claim(_LONG_NAMES.get(name, name))}: {_encode_claim(value)}"
+    items = [
+        (_LONG_NAMES.get(name, name), value)
         for name, given in claims.items()
         for value in _values(given)
-    )
+    ]
+    plain = ", ".join([f"{name}: {value}" for name, value in items])
+    if _needs_no_encoding(plain, len(items)):
+        return plain
+    return ", ".join(f"{_encode_claim(name)}: {_encode_claim(value)}" for name, value in items)
 
 
 def parse_claims(value: str) -> dict[str, str]:
@@ -92,9 +96,26 @@ def parse_query(value: str) -> dict[str, str]:
     return {name: ",".join(texts) for name, texts in query.items()}
 
 
-def _values(given: Any) -> Iterator[str]:
-    for value in given if isinstance(given, list) else [given]:
-        yield value if isinstance(value, str) else msgspec.json.encode(value).decode()
+def _needs_no_encoding(plain: str, items: int) -> bool:
+    """Whether a whole header can stay as it is: the commonest case takes one look."""
+    return (
+        plain.isascii()
+        and plain.isprintable()
+        and plain.count(",") == items - 1
+        and plain.count(": ") == items
+        and "  " not in plain
+        and " ," not in plain
+        and not plain.endswith(" ")
+    )
+
+
+def _values(given: Any) -> list[str]:
+    if isinstance(given, str):
+        return [given]
+    values = given if isinstance(given, list) else [given]
+    return [
+        value if isinstance(value, str) else msgspec.json.encode(value).decode() for value in values
+    ]
 
 
 def _encode_claim(text: str) -> str:

@@ -8,12 +8,13 @@ from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hubbub.service.clients import ClientEndpoint
 from hubbub.service.node import Node
 from hubbub.service.rest import RestApi
+from hubbub.service.upstream.wellknown import key_routes
 
 __all__ = ["create_app"]
 
@@ -27,18 +28,20 @@ Endpoint = Callable[[Request], Awaitable[ASGIApp]]
 
 def create_app(node: Node) -> ASGIApp:
     """The app that answers every HTTP request to `node`."""
-    routes: list[BaseRoute] = [
-        _route("/client", ClientEndpoint(node)),
-        _route("/client/{path:path}", ClientEndpoint(node)),
-        Route("/scripts/{name}", _script),
-        Route("/", _root),
-    ]
-    rest, pages = RestApi(node), Starlette(routes=routes)
+    pages = Starlette(
+        routes=[Route("/scripts/{name}", _script), *key_routes(node.upstream), Route("/", _root)]
+    )
+    rest, clients = RestApi(node), _Endpoint(ClientEndpoint(node))
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        # What everything is sent through does without the router and its layers.
-        of_rest = scope["type"] == "http" and scope["path"].startswith("/api/")
-        await (rest if of_rest else pages)(scope, receive, send)
+        # What everything goes through does without the router and its layers.
+        path = scope["path"].lower() if scope["type"] == "http" else ""
+        if path.startswith("/api/"):
+            await rest(scope, receive, send)
+        elif path == "/client" or path.startswith("/client/"):
+            await clients(scope, receive, send)
+        else:
+            await pages(scope, receive, send)
 
     any_origin = "*" in node.settings.allowed_origins
     return CORSMiddleware(
@@ -61,10 +64,6 @@ class _Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self._endpoint(Request(scope, receive))
         await response(scope, receive, send)
-
-
-def _route(path: str, endpoint: Endpoint) -> Route:
-    return Route(path, _Endpoint(endpoint), include_in_schema=False)
 
 
 async def _script(request: Request) -> Response:

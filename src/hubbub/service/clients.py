@@ -129,6 +129,8 @@ class ClientEndpoint:
         """Take what a client posts; it may hold several messages, or a piece of one."""
         if isinstance(connection.transport, WebSocketTransport):
             raise Refusal(405, "POST requests are not allowed for WebSocket connections.")
+        if connection.inbox is not None:
+            await connection.inbox.room()
         limit = self._node.settings.max_message_size
         pieces = []
         size = 0

@@ -128,6 +128,7 @@ def _tokens(text: str) -> Iterator[_Token]:
             return
         match = _TOKEN.match(text, position)
         if match is None:
+            position = end - len(text[position:end].lstrip())
             raise FilterError(f"The filter cannot be read at character {position + 1}.")
         kind = match.lastgroup
         assert kind is not None

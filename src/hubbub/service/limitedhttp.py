@@ -8,6 +8,9 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from hubbub.service.node import Node
+from hubbub.service.transports.upgrade import answer_upgrade
+
 __all__ = ["HEAD_TIMEOUT", "MAX_HEAD_BYTES", "LimitedHttp"]
 
 # The original allows 16 KB of headers and an address of 12 KB (REST API reference, "Limits").
@@ -23,8 +26,9 @@ _TOO_LARGE: Final = (
 class LimitedHttp(HttpToolsProtocol):
     """One HTTP connection. A head that is too slow or too large ends it, and it alone."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, node: Node, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.node = node
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
 
@@ -60,9 +64,14 @@ class LimitedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self) -> None:
-        """Another protocol takes the connection over."""
+        """Hand the socket over, with the head as it has been parsed here."""
         self._stop_waiting()
-        super().handle_websocket_upgrade()
+        self.connections.discard(self)
+        protocol = answer_upgrade(
+            self.node, self.url.decode("latin-1"), self.headers, self.transport, self.connections
+        )
+        if protocol is not None:
+            self.transport.set_protocol(protocol)
 
     def _holds_head_end(self, data: bytes) -> bool:
         """Whether a body that came along is what made the piece so long."""

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterator
 from typing import Final
 
-from hubbub.protocol.messages import Close, Completion
+from hubbub.protocol.messages import Close, Completion, Invocation, StreamInvocation
 from hubbub.service.access import ClientAccess, Refusal
 from hubbub.service.registry import Registry
 from hubbub.service.results import Results
@@ -15,6 +15,7 @@ from hubbub.service.session import Connection, State, Transport
 from hubbub.service.settings import ServiceSettings
 from hubbub.service.store import MemoryStore, Store
 from hubbub.service.tickets import NODE_ID_BYTES, Tickets
+from hubbub.service.upstream.dispatcher import Upstream
 
 __all__ = ["Node"]
 
@@ -23,6 +24,9 @@ _logger = logging.getLogger("hubbub.service")
 _SLICES: Final = 10
 _DRAIN_PAUSE: Final = 0.1  # seconds between two steps of letting clients go
 _DRAIN_AT_ONCE: Final = 50  # connections; so many at least go in one step
+_NO_UPSTREAM: Final = (
+    "This service has no upstream configured, so nobody can receive what clients send."
+)
 
 
 class Node:
@@ -33,6 +37,7 @@ class Node:
         self.settings = settings
         self.store = store if store is not None else MemoryStore()
         self.results = Results()
+        self.upstream = Upstream(settings)
         self.id = secrets.token_hex(NODE_ID_BYTES)
         self.registry = Registry()
         self.router = Router(self.registry)
@@ -46,6 +51,7 @@ class Node:
 
     def open(self) -> None:
         """Start looking after connections. Needs a running loop."""
+        self.upstream.open()
         self._tick()
 
     def close(self) -> None:
@@ -103,15 +109,26 @@ class Node:
         if connection.user_id is not None:
             for group in self.store.groups_of(hub.name, connection.user_id):
                 self.registry.add_to_group(hub, group, connection)
+        self.upstream.opened(connection)
 
     def closed(self, connection: Connection) -> None:
         """The connection is not to be sent to any more."""
         self.registry.remove(connection)
         self.results.lost(connection.id)
+        self.upstream.closed(connection)
 
     def completed(self, connection: Connection, completion: Completion) -> None:
         """The client has answered an invocation. What nobody waits for is dropped."""
         self.results.complete(connection.id, completion)
+
+    def invoked(self, connection: Connection, message: Invocation | StreamInvocation) -> None:
+        """The client calls a method: the app's affair, and an error where there is no app."""
+        if self.upstream.is_configured:
+            self.upstream.receive(connection, message)
+            return
+        if message.invocation_id is not None:
+            connection.send(Completion(invocation_id=message.invocation_id, error=_NO_UPSTREAM))
+        connection.close(Close(error=_NO_UPSTREAM))
 
     def gone(self, connection: Connection) -> None:
         """The connection's transport has ended for good."""

@@ -236,7 +236,7 @@ def _pack_parts(body: bytes) -> tuple[str, Raw]:
     except msgspec.ValidationError:
         items = _pack_items.decode(body)
         if len(items) != 2:
-            raise ValueError("an array has two items, target and arguments") from None
+            raise ValueError("an array has exactly two items") from None
         target, arguments = items
     else:
         if "target" not in members:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Final
 
@@ -15,7 +16,7 @@ from hubbub.service.settings import ServiceSettings
 from hubbub.service.store import MemoryStore, Store
 from hubbub.service.transports.websocket import WebSocketTransport
 
-__all__ = ["serve"]
+__all__ = ["configure", "serve"]
 
 _BACKLOG: Final = 4096  # connections that wait to be accepted, for when all clients come back
 
@@ -40,27 +41,31 @@ async def serve(
         await _Server(node, ready).serve(sockets=[listener])
     finally:
         node.close()
+        await node.upstream.close(settings.upstream_grace)
         await store.close()
+
+
+def configure(node: Node) -> uvicorn.Config:
+    """How uvicorn serves `node`."""
+    return uvicorn.Config(
+        create_app(node),
+        http=partial(LimitedHttp, node),  # type: ignore[arg-type]
+        ws=WebSocketTransport,  # which LimitedHttp makes itself
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=int(node.settings.close_timeout) + 1,
+    )
 
 
 class _Server(uvicorn.Server):
     """uvicorn's server, which says when it is ready and lets clients go one after another."""
 
     def __init__(self, node: Node, ready: Callable[[], None]) -> None:
-        super().__init__(
-            uvicorn.Config(
-                create_app(node),
-                http=LimitedHttp,
-                ws=WebSocketTransport.factory(node),  # type: ignore[arg-type]
-                lifespan="off",
-                access_log=False,
-                log_config=None,
-                log_level="warning",
-                server_header=False,
-                backlog=_BACKLOG,
-                timeout_graceful_shutdown=int(node.settings.close_timeout) + 1,
-            )
-        )
+        super().__init__(configure(node))
         self._node = node
         self._ready = ready
 

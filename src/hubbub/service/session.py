@@ -27,15 +27,12 @@ from hubbub.protocol.replay import Replay
 from hubbub.service.access import ClientAccess
 from hubbub.service.settings import ServiceSettings
 from hubbub.service.tickets import Ticket
+from hubbub.service.upstream.inbox import Inbox
 from hubbub.service.wire import Wire
 
 __all__ = ["Connection", "Owner", "State", "Transport"]
 
 _logger = logging.getLogger("hubbub.service")
-
-_NO_UPSTREAM: Final = (
-    "This service has no upstream configured, so nobody can receive what clients send."
-)
 
 
 class Transport(Protocol):
@@ -81,6 +78,9 @@ class Owner(Protocol):
     def completed(self, connection: "Connection", completion: Completion) -> None:
         """The client has answered an invocation."""
 
+    def invoked(self, connection: "Connection", message: Invocation | StreamInvocation) -> None:
+        """The client calls a method of the app."""
+
     def gone(self, connection: "Connection") -> None:
         """The connection's transport has ended for good."""
 
@@ -111,6 +111,7 @@ class Connection:
         "groups",
         "hub",
         "id",
+        "inbox",
         "received_at",
         "replay",
         "sent_at",
@@ -141,6 +142,7 @@ class Connection:
         self.wire = transport.wire(JSON)  # the handshake is JSON in every encoding
         self.write: Callable[[bytes], None] = transport.write
         self.replay: Replay | None = None  # only with stateful reconnect
+        self.inbox: Inbox | None = None  # only while the app has not taken what the client said
         self.state = State.HANDSHAKE
         self.close_reason: str | None = None
         self.received_at = self.sent_at = asyncio.get_running_loop().time()
@@ -210,6 +212,14 @@ class Connection:
         else:
             self.write(data)
 
+    def pass_on(self, records: bytes, count: int) -> None:
+        """Write `count` ready records of this client's encoding, as `send` would."""
+        data = self.wire.frame(records)
+        if self.replay is not None:
+            self.write_tracked(data, count)
+        else:
+            self.write(data)
+
     def close(self, message: Close) -> None:
         """Tell the client why and end the connection after what is on its way."""
         if self.state in _ENDED:
@@ -273,7 +283,8 @@ class Connection:
             self.send(ack)
         if self.transport.has_keep_alive:
             return
-        if now - self.received_at >= settings.client_timeout:
+        # A client whose inbox is full is not listened to, so its silence says nothing.
+        if self.inbox is None and now - self.received_at >= settings.client_timeout:
             _logger.info("connection %s has been silent for too long", self.id)
             self.close(
                 Close(
@@ -308,13 +319,8 @@ class Connection:
 
     def _handle(self, message: Message) -> None:
         match message:
-            case (
-                Invocation(invocation_id=invocation_id)
-                | StreamInvocation(invocation_id=invocation_id)
-            ):
-                if invocation_id is not None:
-                    self.send(Completion(invocation_id=invocation_id, error=_NO_UPSTREAM))
-                self.close(Close(error=_NO_UPSTREAM))
+            case Invocation() | StreamInvocation():
+                self._owner.invoked(self, message)
             case Close():
                 self.close(Close())
             case Completion():

@@ -2,9 +2,11 @@
 
 import ipaddress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from hubbub.errors import ConfigError
+from hubbub.protocol.upstreamtemplate import Template
 
 __all__ = ["EMULATOR_KEY", "ServiceSettings", "is_loopback"]
 
@@ -53,6 +55,20 @@ class ServiceSettings:
     max_body_size: int = 1_048_576
     # Negotiated connections that nobody has opened yet; past that negotiate answers 429.
     max_negotiated: int = 100_000
+    # Where apps reach this service: who issues the tokens that it issues itself.
+    url: str = "http://localhost:8888"
+    # Where what clients say goes, unless the settings file has templates.
+    upstream_templates: tuple[Template, ...] = ()
+    # The emulator's settings.json, which is watched.
+    settings_file: Path | None = None
+    # Requests to apps at the same time, over all connections; the others wait.
+    max_upstream_deliveries: int = 256
+    # Messages of one client that its app has not taken yet; past that it is not listened to.
+    max_upstream_backlog: int = 64
+    # Bytes of these messages, past which it is not listened to either.
+    max_upstream_backlog_bytes: int = 1_048_576
+    # Seconds that a service which stops waits for events that are still to be delivered.
+    upstream_grace: float = 5.0
 
     def __post_init__(self) -> None:
         if not self.access_keys:

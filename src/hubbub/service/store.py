@@ -251,13 +251,13 @@ def _membership(ttl: int | None, now: float) -> Membership:
 def _connect(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, timeout=1.0, check_same_thread=False)
     try:
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        if version not in {0, _VERSION}:
+            raise sqlite3.DatabaseError(f"its version is {version}, expected {_VERSION}")
         # Memory mirrors the file, so nobody else may write it.
         database.execute("PRAGMA locking_mode = EXCLUSIVE")
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        if version not in {0, _VERSION}:
-            raise sqlite3.DatabaseError(f"its version is {version}, expected {_VERSION}")
         database.executescript(_SCHEMA)
         database.execute(f"PRAGMA user_version = {_VERSION}")
         database.commit()

@@ -1,4 +1,4 @@
-"""WebSocket connections: `websockets`' sans-I/O core, plugged into uvicorn as its `ws` class.
+"""WebSocket connections: `websockets`' sans-I/O core on a socket that `upgrade` hands over.
 
 A connection costs no task and no queue: bytes come in by `data_received`, and frames that exist
 already go straight to the socket's write buffer.
@@ -6,37 +6,22 @@ already go straight to the socket's write buffer.
 
 import asyncio
 import logging
-from collections.abc import Callable
-from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from websockets.frames import CloseCode, Frame, Opcode
-from websockets.http11 import Request
-from websockets.protocol import State
-from websockets.server import ServerProtocol
+from websockets.protocol import Protocol, Side, State
 
 from hubbub.protocol.codec import JSON, MESSAGEPACK, Codec
 from hubbub.protocol.messages import Close
-from hubbub.service.access import ClientAccess, Refusal, admit_client
+from hubbub.service.access import ClientAccess
 from hubbub.service.node import Node
 from hubbub.service.session import Connection
 from hubbub.service.wire import Wire
 
 __all__ = ["WebSocketTransport", "frame_binary", "frame_text"]
 
-_logger = logging.getLogger("hubbub.service")
 _websockets_logger = logging.getLogger("websockets.server")
 _websockets_logger.setLevel(logging.WARNING)  # it would say "connection closed" for each
-
-_NO_CACHE: Final = {
-    "Cache-Control": "no-cache, no-store",
-    "Expires": "Thu, 01 Jan 1970 00:00:00 GMT",
-    "Pragma": "no-cache",
-}
-_DEFAULT_MODE: Final = (
-    "This service runs in serverless mode and takes no server connections. "
-    "Use the management SDK with ServiceTransportType Transient, or Azure Functions bindings."
-)
 
 
 def _header(opcode: Opcode, length: int) -> bytes:
@@ -66,53 +51,48 @@ _WIRES: Final = {
 
 
 class WebSocketTransport(asyncio.Protocol):
-    """One WebSocket. Satisfies `session.Transport`; made by uvicorn for each upgrade request."""
+    """One WebSocket. Satisfies `session.Transport`."""
 
     carries_binary = True
     has_keep_alive = False
     __slots__ = ("_connection", "_node", "_peers", "_socket", "_timer", "_ws")
 
-    def __init__(self, node: Node, server_state: Any) -> None:
+    def __init__(self, node: Node, socket: asyncio.Transport, peers: set[Any]) -> None:
+        """Take over `socket`; `peers` are what the server asks to end when it stops."""
         self._node = node
-        self._peers: set[Any] = server_state.connections
-        self._ws = ServerProtocol(
-            max_size=node.settings.max_message_size, logger=_websockets_logger
+        self._socket = socket
+        self._peers = peers
+        self._ws = Protocol(
+            Side.SERVER, max_size=node.settings.max_message_size, logger=_websockets_logger
         )
-        self._socket: asyncio.Transport = cast(asyncio.Transport, None)
         self._connection: Connection | None = None
         self._timer: asyncio.TimerHandle | None = None
+        limit = node.settings.max_pending_bytes
+        socket.set_write_buffer_limits(high=limit, low=limit // 2)
+        peers.add(self)
 
-    @staticmethod
-    def factory(node: Node) -> Callable[..., asyncio.Protocol]:
-        """What uvicorn's `ws` option takes: it calls it with settings that are not needed here."""
+    def open(self, access: ClientAccess) -> None:
+        """Begin, after the upgrade request has been answered."""
+        self._connection = self._node.connect(access, self)
+        self._connection.write = self._socket.write
 
-        def make(config: Any, server_state: Any, app_state: Any) -> asyncio.Protocol:
-            return WebSocketTransport(node, server_state)
-
-        return make
-
-    # What uvicorn and the event loop call.
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take over the socket of an upgrade request."""
-        self._socket = cast(asyncio.Transport, transport)
-        limit = self._node.settings.max_pending_bytes
-        self._socket.set_write_buffer_limits(high=limit, low=limit // 2)
-        self._peers.add(self)
+    # What the event loop calls.
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes from the socket: first the upgrade request, then frames."""
+        """Take frames from the socket, cut anywhere."""
         ws = self._ws
         ws.receive_data(data)
-        for event in ws.events_received():
-            if isinstance(event, Frame):
-                self._receive_frame(event)
-            elif isinstance(event, Request):
-                self._open(event)
+        for frame in ws.events_received():
+            assert isinstance(frame, Frame)  # requests are `upgrade`'s
+            self._receive_frame(frame)
         if ws.parser_exc is not None and self._connection is not None:
             # The peer broke RFC 6455: the hub's Close message goes first, then the frame with 1002.
             self._connection.close(Close(error=f"WebSocket error: {ws.parser_exc}"))
         self._flush()
+        inbox = self._connection.inbox if self._connection is not None else None
+        if inbox is not None and inbox.is_full and not self._socket.is_closing():
+            self._socket.pause_reading()
+            inbox.when_room(self._resume_reading)
 
     def eof_received(self) -> None:
         """The client sends no more. Returning nothing closes the socket."""
@@ -171,49 +151,6 @@ class WebSocketTransport(asyncio.Protocol):
 
     # The rest is between this class and its core.
 
-    def _open(self, request: Request) -> None:
-        try:
-            access = self._admit(request)
-            self._node.check(access)
-        except Refusal as refusal:
-            self._reject(request, refusal)
-            return
-        response = self._ws.accept(request)
-        is_accepted = response.status_code == HTTPStatus.SWITCHING_PROTOCOLS
-        if is_accepted:
-            for name, value in _NO_CACHE.items():
-                response.headers[name] = value
-        self._ws.send_response(response)
-        self._flush()
-        if is_accepted:
-            self._connection = self._node.connect(access, self)
-            self._connection.write = self._socket.write
-
-    def _admit(self, request: Request) -> ClientAccess:
-        path, _, query = request.path.partition("?")
-        if path.rstrip("/").lower() == "/server":
-            raise Refusal(403, _DEFAULT_MODE)
-        if path.rstrip("/").lower() != "/client":
-            raise Refusal(404, "There is nothing here. Clients connect to /client/?hub=HUB.")
-        authorizations = request.headers.get_all("Authorization")
-        return admit_client(
-            self._node.settings,
-            query=query,
-            authorization=authorizations[0] if authorizations else None,
-            accepts_query_token=True,
-        )
-
-    def _reject(self, request: Request, refusal: Refusal) -> None:
-        path = request.path.partition("?")[0]
-        _logger.info(
-            "refused WebSocket %s: %d %s %s", path, refusal.status, refusal, refusal.advice
-        )
-        response = self._ws.reject(refusal.status, f"{refusal}\n")
-        for name, value in refusal.headers.items():
-            response.headers[name] = value
-        self._ws.send_response(response)
-        self._flush()
-
     def _receive_frame(self, frame: Frame) -> None:
         connection = self._connection
         if connection is None:
@@ -224,6 +161,11 @@ class WebSocketTransport(asyncio.Protocol):
             received = self._ws.close_rcvd
             clean = received is None or received.code in {1000, 1001, 1005}
             connection.lost(None if clean else f"WebSocket closed with status {received}")
+
+    def _resume_reading(self) -> None:
+        """The app has caught up with this client."""
+        if not self._socket.is_closing():
+            self._socket.resume_reading()
 
     def _flush(self) -> None:
         """Send what the core has to say; an empty piece is its word for the end."""

@@ -152,5 +152,5 @@ def _is_repeatable(event: Event, outcome: Outcome) -> bool:
 
 def _pause_before(repeated: int) -> float:
     """Seconds, spread so that connections that failed together do not come back together."""
-    longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**repeated)
+    longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * float(2**repeated))
     return longest * random.uniform(0.5, 1.0)  # noqa: S311 - it is no secret

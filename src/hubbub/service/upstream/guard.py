@@ -7,6 +7,7 @@ has written the host. A host that a client or a redirect has a say in must be a 
 import ipaddress
 import socket
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -55,6 +56,7 @@ def check_host(host: str, *, is_literal: bool) -> None:
         raise _forbidden_host(host, f"is {reason}")
 
 
+@lru_cache(maxsize=256)
 def forbidden(host: str, *, is_literal: bool) -> str | None:
     """What kind of address `host` is where nothing may be sent to it, else `None`.
 

@@ -1,0 +1,88 @@
+"""WebSocket upgrade requests: who may connect, and the answer (RFC 6455, 4.2).
+
+What the request has to look like is checked by `websockets`; what comes after the answer is
+`websocket`'s.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any, Final
+
+from websockets.datastructures import Headers
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+
+from hubbub.service.access import ClientAccess, Refusal, admit_client
+from hubbub.service.node import Node
+from hubbub.service.transports.websocket import WebSocketTransport
+
+__all__ = ["answer_upgrade"]
+
+_logger = logging.getLogger("hubbub.service")
+_websockets_logger = logging.getLogger("websockets.server")
+
+_NO_CACHE: Final = {
+    "Cache-Control": "no-cache, no-store",
+    "Expires": "Thu, 01 Jan 1970 00:00:00 GMT",
+    "Pragma": "no-cache",
+}
+_DEFAULT_MODE: Final = (
+    "This service runs in serverless mode and takes no server connections. "
+    "Use the management SDK with ServiceTransportType Transient, or Azure Functions bindings."
+)
+
+
+def answer_upgrade(
+    node: Node,
+    target: str,
+    headers: Iterable[tuple[bytes, bytes]],
+    socket: asyncio.Transport,
+    peers: set[Any],
+) -> asyncio.Protocol | None:
+    """Answer the upgrade request for `target`, a path with its query.
+
+    Returns what reads from `socket` from here on, `None` where the request was refused; the
+    socket is closed then.
+    """
+    handshake = ServerProtocol(logger=_websockets_logger)
+    pairs = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
+    request = Request(target, Headers(pairs))
+    try:
+        access = _admit(node, request)
+        node.check(access)
+    except Refusal as refusal:
+        path = target.partition("?")[0]
+        _logger.info(
+            "refused WebSocket %s: %d %s %s", path, refusal.status, refusal, refusal.advice
+        )
+        response = handshake.reject(refusal.status, f"{refusal}\n")
+        response.headers.update(refusal.headers)
+        access = None
+    else:
+        response = handshake.accept(request)
+    if access is None or response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+        socket.write(response.serialize())
+        socket.close()
+        return None
+    response.headers.update(_NO_CACHE)
+    socket.write(response.serialize())
+    transport = WebSocketTransport(node, socket, peers)
+    transport.open(access)
+    return transport
+
+
+def _admit(node: Node, request: Request) -> ClientAccess:
+    path, _, query = request.path.partition("?")
+    if path.rstrip("/").lower() == "/server":
+        raise Refusal(403, _DEFAULT_MODE)
+    if path.rstrip("/").lower() != "/client":
+        raise Refusal(404, "There is nothing here. Clients connect to /client/?hub=HUB.")
+    authorizations = request.headers.get_all("Authorization")
+    return admit_client(
+        node.settings,
+        query=query,
+        authorization=authorizations[0] if authorizations else None,
+        accepts_query_token=True,
+    )
