@@ -5,6 +5,7 @@ The exit status is 0 even where a budget is missed, and 1 where a benchmark coul
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -101,5 +102,11 @@ def _benchmark(name: str) -> str:
     return name
 
 
+def _stop(_number: int, _frame: object) -> None:
+    """Leave by an exception, so that what has been started is ended."""
+    sys.exit(128 + signal.SIGTERM)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _stop)
     sys.exit(main())

@@ -34,16 +34,16 @@ class Plan:
 
 BROADCAST: Final = {
     Size.FULL: (
-        Plan(clients=1000, bursts=100, rounds=9),
-        Plan(clients=5000, bursts=20, rounds=9),
+        Plan(clients=1000, bursts=50, rounds=9),
+        Plan(clients=5000, bursts=10, rounds=9),
     ),
     Size.QUICK: (Plan(clients=1000, bursts=50, rounds=5),),
     Size.TINY: (Plan(clients=5, bursts=2, rounds=2),),
 }
 BURST: Final = {
     Size.FULL: (
-        Plan(clients=1000, bursts=40, rounds=9, in_flight=10),
-        Plan(clients=5000, bursts=8, rounds=9, in_flight=10),
+        Plan(clients=1000, bursts=20, rounds=9, in_flight=10),
+        Plan(clients=5000, bursts=4, rounds=9, in_flight=10),
     ),
     Size.QUICK: (Plan(clients=1000, bursts=20, rounds=5, in_flight=10),),
     Size.TINY: (Plan(clients=5, bursts=2, rounds=2, in_flight=10),),

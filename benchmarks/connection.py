@@ -34,7 +34,7 @@ IDLE: Final = {
     Size.TINY: Plan(connections=(500,), rounds=1),
 }
 CONNECTS: Final = {
-    Size.FULL: Plan(connections=(2000,), rounds=9),
+    Size.FULL: Plan(connections=(1000,), rounds=9),
     Size.QUICK: Plan(connections=(1000,), rounds=5),
     Size.TINY: Plan(connections=(20,), rounds=2),
 }

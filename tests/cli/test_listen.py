@@ -18,7 +18,12 @@ from hubbub.errors import ConfigError
 from hubbub.protocol.messages import Close
 from hubbub.service.settings import ServiceSettings
 
-PROGRAM = "import sys; from hubbub.cli.listen import listen; listen(sys.argv[1:])"
+# The command line as a user has it, whatever else it knows.
+PROGRAM = """
+from hubbub.cli import main
+main._COMMANDS["listen"] = "hubbub.cli.listen"
+main.main()
+"""
 
 
 class Listener:
@@ -43,7 +48,7 @@ class Listener:
 async def listening(*arguments: str, **environment: str) -> AsyncIterator[Listener]:
     """Run the command, and wait until it says that it listens."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", PROGRAM, *arguments),
+        *(sys.executable, "-c", PROGRAM, "listen", *arguments),
         env={**os.environ, **environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -132,6 +137,9 @@ async def test_a_hub_that_closes_for_good_ends_it_with_the_reason(hub: ScriptedH
         await peer.send(Close(error="You are banned."))
         await peer.close()
 
+        assert await listener.note() == (
+            "hubbub: Server returned an error on close: You are banned."
+        )
         assert await listener.end() == 1
 
 

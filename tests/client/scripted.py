@@ -9,9 +9,10 @@ from typing import Any, Final, TypeVar
 from aiohttp import WSMsgType, web
 from yarl import URL
 
+from hubbub.client import HubClient
 from hubbub.protocol.codec import CODECS, JSON, Codec
 from hubbub.protocol.framing import RecordReader
-from hubbub.protocol.messages import Completion, Invocation, Message, Ping, StreamInvocation
+from hubbub.protocol.messages import Close, Completion, Invocation, Message, Ping, StreamInvocation
 
 PATIENCE: Final = 20  # seconds that a test waits for what should come at once
 TRANSPORTS: Final = [
@@ -139,6 +140,7 @@ class ScriptedHub:
         # What becomes of the sockets that come next: a status, or 0 for an end without answer.
         self.refusals: list[int] = []
         self.gone: dict[str, int] = {}  # the same, by connection token and for good
+        self.refused = 0
         self.peers: list[Peer] = []
         self._arrived: asyncio.Queue[Peer] = asyncio.Queue()
 
@@ -176,6 +178,7 @@ class ScriptedHub:
         """GET … with an upgrade to a WebSocket."""
         token = request.query.get("id", "")
         if self.refusals or token in self.gone:
+            self.refused += 1
             status = self.gone[token] if token in self.gone else self.refusals.pop(0)
             if not status:
                 _abort(request)
@@ -223,6 +226,34 @@ async def scripted_hub() -> AsyncIterator[ScriptedHub]:
         finally:
             for peer in hub.peers:
                 peer.ended.set()
+
+
+async def connect(client: HubClient, hub: ScriptedHub) -> Peer:
+    """Open the client; return the hub's end."""
+    peer, _ = await soon(asyncio.gather(hub.connected(), client.open()))
+    return peer
+
+
+class Events:
+    """What happened to a client, in order."""
+
+    def __init__(self, client: HubClient) -> None:
+        self._log: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
+        client.on_reconnecting(lambda error: self._log.put_nowait(("reconnecting", error)))
+        client.on_reconnected(lambda number: self._log.put_nowait(("reconnected", number)))
+        client.on_closed(lambda error: self._log.put_nowait(("closed", error)))
+
+    async def next(self) -> tuple[str, Any]:
+        return await soon(self._log.get())
+
+    def __len__(self) -> int:
+        return self._log.qsize()
+
+
+async def leave(peer: Peer, message: Close) -> None:
+    """What a server does that closes a connection."""
+    await peer.send(message)
+    await peer.close()
 
 
 class Wire:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.client.scripted import Peer, ScriptedHub, scripted_hub, soon
+from tests.client.scripted import Peer, ScriptedHub, connect, scripted_hub, soon
 
 from hubbub.client import ConnectionLostError, HubClient, HubError
 from hubbub.errors import ProtocolError
@@ -13,7 +13,6 @@ from hubbub.protocol.messages import (
     CancelInvocation,
     Close,
     Completion,
-    Invocation,
     StreamInvocation,
     StreamItem,
 )
@@ -25,12 +24,6 @@ ENCODINGS = ["json", "messagepack"]
 async def hub() -> AsyncIterator[ScriptedHub]:
     async with scripted_hub() as hub:
         yield hub
-
-
-async def connect(client: HubClient, hub: ScriptedHub) -> Peer:
-    """Open the client; return the hub's end."""
-    peer, _ = await asyncio.gather(hub.connected(), client.open())
-    return peer
 
 
 async def answered(peer: Peer, invocation_id: str) -> Completion:
@@ -325,139 +318,17 @@ async def test_a_handler_may_invoke_and_wait_for_the_answer(hub: ScriptedHub) ->
     await client.close()
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
-async def test_a_stream_yields_the_items_and_then_the_hubs_error(
-    hub: ScriptedHub, encoding: Any
-) -> None:
-    client = HubClient(hub.url, encoding=encoding)
-    peer = await connect(client, hub)
-    got: list[Any] = []
-
-    async def read() -> None:
-        async for item in client.stream("count", 2):
-            got.append(item)  # noqa: PERF401  what came before the error is what counts
-
-    reading = asyncio.create_task(read())
-    request = await peer.message()
-    assert isinstance(request, StreamInvocation)
-    assert (request.target, peer.value(request.arguments)) == ("count", [2])
-    await peer.send(
-        *(
-            StreamItem(invocation_id=request.invocation_id, item=peer.codec.encode_value(item))
-            for item in (1, None)
-        ),
-        Completion(invocation_id=request.invocation_id, error="enough"),
-    )
-
-    with pytest.raises(HubError, match="enough"):
-        await soon(reading)
-    assert got == [1, None]
-    await client.close()
-
-
-async def test_who_leaves_a_stream_early_cancels_it_at_the_hub(hub: ScriptedHub) -> None:
+async def test_what_comes_in_one_breath_with_the_handshake_is_heard(hub: ScriptedHub) -> None:
     client = HubClient(hub.url)
-    peer = await connect(client, hub)
-    stream = client.stream("count")
+    called: asyncio.Queue[int] = asyncio.Queue()
+    client.on("hello")(called.put_nowait)
+    opening = asyncio.create_task(client.open())
 
-    first = asyncio.create_task(anext(stream))
-    request = await peer.message()
-    assert isinstance(request, StreamInvocation)
-    item = peer.codec.encode_value(1)
-    await peer.send(*[StreamItem(invocation_id=request.invocation_id, item=item)] * 3)
-    assert await soon(first) == 1
-    await stream.aclose()
+    peer = await hub.accept()
+    await peer.handshake(b'{}\x1e{"type":1,"target":"hello","arguments":[1]}\x1e')
 
-    assert await peer.message() == CancelInvocation(invocation_id=request.invocation_id)
-    await client.close()
-
-
-async def test_a_stream_that_was_read_to_its_end_is_not_cancelled(hub: ScriptedHub) -> None:
-    client = HubClient(hub.url)
-    peer = await connect(client, hub)
-
-    async def read() -> list[Any]:
-        return [item async for item in client.stream("count")]
-
-    reading = asyncio.create_task(read())
-    request = await peer.message()
-    assert isinstance(request, StreamInvocation)
-    await peer.send(Completion(invocation_id=request.invocation_id))
-    assert await soon(reading) == []
-    await client.send("after")
-
-    assert (await peer.invocation())[0] == "after"
-    await client.close()
-
-
-async def test_an_async_iterable_argument_is_sent_as_a_stream(hub: ScriptedHub) -> None:
-    client = HubClient(hub.url)
-    peer = await connect(client, hub)
-
-    async def numbers() -> AsyncIterator[int]:
-        yield 1
-        yield 2
-
-    asked = asyncio.create_task(client.invoke("sum", "of", numbers(), "these"))
-    request = await peer.message()
-    assert isinstance(request, Invocation)
-    assert peer.value(request.arguments) == ["of", "these"]
-    (stream_id,) = request.stream_ids
-    assert stream_id != request.invocation_id
-    for number in (1, 2):
-        item = await peer.message()
-        assert isinstance(item, StreamItem)
-        assert (item.invocation_id, peer.value(item.item)) == (stream_id, number)
-    assert await peer.message() == Completion(invocation_id=stream_id)
-    await peer.complete(request.invocation_id, 3)
-
-    assert await soon(asked) == 3
-    await client.close()
-
-
-async def test_a_stream_that_fails_is_completed_with_its_error(hub: ScriptedHub) -> None:
-    client = HubClient(hub.url)
-    peer = await connect(client, hub)
-
-    async def numbers() -> AsyncIterator[int]:
-        yield 1
-        raise ValueError("no more")
-
-    await client.send("collect", numbers())
-    request, item, end = [await peer.message() for _ in range(3)]
-
-    assert isinstance(request, Invocation)
-    assert isinstance(item, StreamItem)
-    assert end == Completion(invocation_id=request.stream_ids[0], error="no more")
-    await client.close()
-
-
-@pytest.mark.parametrize("ending", ["completion", "loss", "close"])
-async def test_a_stream_to_the_hub_ends_with_what_it_was_for(hub: ScriptedHub, ending: str) -> None:
-    client = HubClient(hub.url, reconnect=None)
-    peer = await connect(client, hub)
-    closed = asyncio.Event()
-
-    async def endless() -> AsyncIterator[int]:
-        try:
-            yield 1
-            await asyncio.Event().wait()
-        finally:
-            closed.set()
-
-    asked = asyncio.create_task(client.invoke("take", endless()))
-    request, _ = await peer.message(), await peer.message()
-    assert isinstance(request, Invocation)
-    if ending == "completion":
-        await peer.complete(request.invocation_id, "enough")
-    elif ending == "loss":
-        peer.cut()
-    else:
-        await client.close()
-
-    await soon(asyncio.wait((asked,)))
-    assert (asked.exception() is None) == (ending == "completion")
-    assert closed.is_set()
+    await soon(opening)
+    assert await soon(called.get()) == 1
     await client.close()
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.client.scripted import Peer, ScriptedHub, scripted_hub, soon
+from tests.client.scripted import Peer, ScriptedHub, connect, scripted_hub, soon
 
 from hubbub.client import HubClient, OverloadError, web
 from hubbub.client.backlog import Backlog
@@ -25,12 +25,6 @@ async def hub() -> AsyncIterator[ScriptedHub]:
 def no_farewells(monkeypatch: pytest.MonkeyPatch) -> None:
     """The hubs here leave sockets open whose end the client does not wait for."""
     monkeypatch.setattr(web, "_WEBSOCKET_CLOSE_TIMEOUT", 0.01)
-
-
-async def connect(client: HubClient, hub: ScriptedHub) -> Peer:
-    """Open the client; return the hub's end."""
-    peer, _ = await soon(asyncio.gather(hub.connected(), client.open()))
-    return peer
 
 
 async def time_passes(peer: Peer) -> None:

@@ -8,8 +8,8 @@ import pytest
 from aiohttp import web
 from tests.client.scripted import (
     TRANSPORTS,
-    Peer,
     ScriptedHub,
+    connect,
     scripted_hub,
     serving,
     soon,
@@ -25,12 +25,6 @@ from hubbub.protocol.connection import HandshakeError
 async def hub() -> AsyncIterator[ScriptedHub]:
     async with scripted_hub() as hub:
         yield hub
-
-
-async def connect(client: HubClient, hub: ScriptedHub) -> Peer:
-    """Open the client; return the hub's end."""
-    peer, _ = await soon(asyncio.gather(hub.connected(), client.open()))
-    return peer
 
 
 def authorization(request: web.Request) -> str | None:

@@ -236,18 +236,63 @@ async def test_a_server_that_stops_answering_requests_is_left(
                 await soon(client.wait_closed())
 
 
-async def test_a_message_that_the_server_refuses_ends_the_connection() -> None:
-    async def negotiate(_: web.Request) -> web.Response:
+class Polled:
+    """A server of long polls that answers the handshake, then as the test says."""
+
+    def __init__(self) -> None:
+        self.methods: list[str] = []
+        self.answers: asyncio.Queue[web.Response] = asyncio.Queue()
+        self.answers.put_nowait(web.Response())
+        self.post_status = 200
+
+    async def negotiate(self, _: web.Request) -> web.Response:
         offer = {"transport": "LongPolling", "transferFormats": ["Text"]}
         return web.json_response({"connectionId": "c", "availableTransports": [offer]})
 
-    async def refuse(request: web.Request) -> web.Response:
-        return web.Response(status=413 if request.method == "POST" else 200)
+    async def answer(self, request: web.Request) -> web.Response:
+        self.methods.append(request.method)
+        if request.method == "GET":
+            return await self.answers.get()
+        if request.method == "POST":
+            if b"protocol" in await request.read():
+                self.answers.put_nowait(web.Response(text="{}\x1e"))
+            return web.Response(status=self.post_status)
+        return web.Response(status=202)
 
-    def routes(app: web.Application) -> None:
-        app.router.add_post("/negotiate", negotiate)
-        app.router.add_route("*", "/", refuse)
+    def routes(self, app: web.Application) -> None:
+        app.router.add_post("/negotiate", self.negotiate)
+        app.router.add_route("*", "/", self.answer)
 
-    async with serving(routes) as url:
+
+async def test_a_message_that_the_server_refuses_ends_the_connection() -> None:
+    server = Polled()
+    server.post_status = 413
+    async with serving(server.routes) as url:
         with pytest.raises(ConnectionLostError, match="answered 413 to a message"):
             await soon(HubClient(url + "/").open())
+
+
+async def test_what_the_server_says_last_is_worth_more_than_that_it_takes_no_more() -> None:
+    server = Polled()
+    async with serving(server.routes) as url, HubClient(url + "/", reconnect=None) as client:
+        server.post_status = 404
+        with pytest.raises(ConnectionLostError, match="lost while sending"):
+            await client.send("hello")
+        server.answers.put_nowait(web.Response(text='{"type":7,"error":"final"}\x1e'))
+
+        with pytest.raises(ConnectionLostError, match="error on close: final"):
+            await soon(client.wait_closed())
+
+
+@pytest.mark.parametrize("ended_by", ["client", "server"])
+async def test_a_polling_server_is_told_unless_it_knows(ended_by: str) -> None:
+    server = Polled()
+    async with serving(server.routes) as url:
+        async with HubClient(url + "/", reconnect=None) as client:
+            if ended_by == "server":
+                server.answers.put_nowait(web.Response(status=204))
+                with pytest.raises(ConnectionLostError, match="ended the polling"):
+                    await soon(client.wait_closed())
+        server.answers.put_nowait(web.Response(status=204))
+
+    assert ("DELETE" in server.methods) == (ended_by == "client")

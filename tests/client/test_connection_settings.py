@@ -10,6 +10,7 @@ import hubbub.client
 from hubbub.client import HubClient
 from hubbub.client.credentials import Credentials
 from hubbub.client.settings import ClientSettings
+from hubbub.client.web import describe
 from hubbub.errors import ConfigError
 
 URL = "https://host/client/?hub=chat"
@@ -75,6 +76,10 @@ def test_nothing_that_is_shown_of_a_client_holds_its_token() -> None:
     assert "secret" not in repr(settings)
     assert repr(Credentials("secret")) == "Credentials(token=set)"
     assert repr(HubClient(URL, access_token="secret")) == "HubClient(Disconnected, id=None)"
+
+
+def test_an_address_is_described_without_what_may_be_secret() -> None:
+    assert describe("https://ann:secret@host/a@b?access_token=secret") == "https://host/a@b"
 
 
 def test_every_name_of_the_package_is_there() -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.client.scripted import Peer, ScriptedHub, scripted_hub, soon
+from tests.client.scripted import Peer, ScriptedHub, connect, scripted_hub, soon
 
 from hubbub.client import Backoff, ConnectionLostError, HubClient, session
 from hubbub.protocol.codec import JSON
@@ -24,12 +24,6 @@ async def hub() -> AsyncIterator[ScriptedHub]:
 @pytest.fixture(autouse=True)
 def no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "_RESUME_DELAYS", (0, 0, 0))
-
-
-async def connect(client: HubClient, hub: ScriptedHub) -> Peer:
-    """Open the client; return the hub's end."""
-    peer, _ = await soon(asyncio.gather(hub.connected(), client.open()))
-    return peer
 
 
 async def resumed(hub: ScriptedHub, before: Peer) -> Peer:
@@ -206,6 +200,8 @@ async def test_a_connection_that_cannot_be_resumed_is_lost_and_made_anew(
     with pytest.raises(ConnectionLostError, match="status code: 1006"):
         await soon(asked)
     assert second.request.query["id"] == "token2"
+    # A server that has spoken is not asked again.
+    assert (hub.refused == 1) == (status == 404)
     await soon(reconnected.wait())
     await client.send("hello")
     assert (await second.invocation())[0] == "hello"

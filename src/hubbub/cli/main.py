@@ -19,6 +19,12 @@ _COMMANDS: Final = {
     "service": "hubbub.cli.service",
     "host": "hubbub.cli.host",
     "qr": "hubbub.cli.qr",
+    "send": "hubbub.cli.send",
+    "token": "hubbub.cli.token",
+    "keys": "hubbub.cli.keys",
+    "users": "hubbub.cli.users",
+    "groups": "hubbub.cli.groups",
+    "connections": "hubbub.cli.connections",
     "upstream": "hubbub.cli.upstream",
 }
 

@@ -11,6 +11,7 @@ from hubbub.cli.banner import service_lines
 from hubbub.cli.child import inherit, report, set_up_logging, stop_with_parent
 from hubbub.cli.network import listen, named_localhost, origin
 from hubbub.cli.upstream import settings_path, upstream_templates
+from hubbub.errors import ConfigError
 from hubbub.protocol.endpoints import format_connection_string
 from hubbub.service.server import serve
 from hubbub.service.settings import EMULATOR_KEY, ServiceSettings
@@ -99,4 +100,9 @@ def service(
             click.echo(json.dumps(facts) if as_json else service_lines(url, text))
 
     store = SqliteStore(data) if data is not None else None
-    uvloop.run(serve(settings, listener, ready=ready, store=store))
+    try:
+        uvloop.run(serve(settings, listener, ready=ready, store=store))
+    except ConfigError as error:
+        if ready_fd is None:
+            raise
+        report(ready_fd, {"error": str(error)})

@@ -38,6 +38,11 @@ _WEBHOOKS: Final = "/runtime/webhooks/signalr"  # where a function host takes ev
 )
 @click.option("--allow-origin", "origins", multiple=True, help="One more web origin to let in.")
 @click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="A folder for what outlives the service. Default: nothing does.",
+)
+@click.option(
     "-c",
     "--settings",
     "--config",
@@ -54,6 +59,7 @@ def start(
     address: str | None,
     access_key: str | None,
     origins: tuple[str, ...],
+    data: Path | None,
     settings_file: Path | None,
     log_level: str,
     as_json: bool,
@@ -76,7 +82,7 @@ def start(
     text = place.connection_string(origin(service_socket), key, service_socket.getsockname()[1])
     options = ["--log-level", log_level]
     allowed = list(origins)
-    service_options = []
+    service_options = [f"--data={data.resolve()}"] if data is not None else []
     # An app gets the events itself, unless a file is asked for by name.
     file = settings_path(settings_file) if settings_file or app is None else None
     if file is not None:

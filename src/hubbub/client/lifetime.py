@@ -62,6 +62,7 @@ class Lifetime:
         self._dispatcher = Dispatcher()
         self._opening: asyncio.Task[Session] | None = None
         self._runner: asyncio.Task[None] | None = None
+        self._is_finishing = False
         self._attempt = 0  # to reconnect
 
     def __repr__(self) -> str:
@@ -95,11 +96,10 @@ class Lifetime:
                 await self.session.farewell()
         if self._dispatcher.is_current:
             # Waiting here would be the handler's for its own end.
-            if runner is not None:
-                self._dispatcher.stop_soon(runner.cancel)
+            self._dispatcher.stop_soon(self._cancel)
             return
+        self._cancel()
         if runner is not None:
-            runner.cancel()
             await asyncio.wait((runner,))
         await self._dispatcher.stop()
 
@@ -108,6 +108,11 @@ class Lifetime:
         if self._runner is not None:
             await asyncio.wait((self._runner,))
         await self._dispatcher.wait_ended()
+
+    def _cancel(self) -> None:
+        runner = self._runner or self._opening
+        if runner is not None and not self._is_finishing:
+            runner.cancel()
 
     # The connection.
 
@@ -182,6 +187,7 @@ class Lifetime:
 
     async def _finish(self) -> None:
         """The connection is gone for good."""
+        self._is_finishing = True
         await self._leave(self.error or ConnectionLostError("The connection was closed."))
         await self._http.close()
         self.state = ConnectionState.DISCONNECTED

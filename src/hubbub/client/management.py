@@ -1,6 +1,7 @@
 """The management client: send to clients, manage groups, negotiate, in the Azure SDK's terms.
 
-It needs a connection string and nothing else, and holds no connection of a hub itself.
+It needs a connection string, or an address and an Azure credential, and holds no connection of a
+hub itself.
 """
 
 import time
@@ -8,16 +9,33 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
+import msgspec
 from msgspec import Struct
 
-from hubbub.client.rest import RestClient, encode_invocation
+from hubbub.client.audience import ClientProxy, Clients, SingleClient
+from hubbub.client.commands import Command
+from hubbub.client.groups import Groups, UserGroups
+from hubbub.client.identity import Credential, Identity
+from hubbub.client.presence import ClientManager
+from hubbub.client.rest import RestClient
+from hubbub.client.restretry import RestRetry
 from hubbub.protocol.endpoints import Endpoint, client_url, parse_connection_string
 from hubbub.protocol.tokens import issue_client_token
 
-__all__ = ["ClientProxy", "Clients", "Groups", "HubContext", "Negotiation", "ServiceClient"]
+__all__ = [
+    "ClientManager",
+    "ClientProxy",
+    "Clients",
+    "Groups",
+    "HubContext",
+    "Negotiation",
+    "RestRetry",
+    "ServiceClient",
+    "SingleClient",
+    "UserGroups",
+]
 
-# Answers of a 404 that the SDK takes for an outcome (x-ms-error-code, compared ignoring case).
-_NO_CONNECTION_IS_FINE: Final = {"error.connection.notexisted": False}
+_LIFETIME: Final = 3600  # seconds, as in the Azure SDKs
 
 
 class Negotiation(Struct, frozen=True):
@@ -33,16 +51,40 @@ class ServiceClient:
     Use it as an asynchronous context manager, or `close` it.
     """
 
-    def __init__(self, connection: str | Endpoint, *, timeout: float = 100.0) -> None:
-        """`connection` is a connection string or what one was parsed to; `timeout` is seconds."""
-        self.endpoint = (
-            parse_connection_string(connection) if isinstance(connection, str) else connection
+    def __init__(
+        self,
+        connection: str | Endpoint,
+        *,
+        credential: Credential | None = None,
+        timeout: float = 100.0,
+        retry: RestRetry | None = None,
+        application: str | None = None,
+    ) -> None:
+        """`connection` is a connection string or what one was parsed to; `timeout` is seconds.
+
+        With a `credential` of Microsoft Entra it may be the service's address alone. Calls are not
+        made again unless `retry` says so. `application` is a name before the names of hubs, by
+        which apps share a service.
+        """
+        self.endpoint = _endpoint(connection, credential)
+        self._rest = RestClient(
+            self.endpoint,
+            timeout=timeout,
+            retry=retry,
+            identity=Identity(credential) if credential is not None else None,
+            application=application,
         )
-        self._rest = RestClient(self.endpoint, timeout=timeout)
+
+    def __repr__(self) -> str:
+        return f"ServiceClient({self.endpoint!r})"
 
     def hub(self, name: str) -> "HubContext":
         """What concerns the hub `name`. Names are compared ignoring case."""
         return HubContext(self._rest, name)
+
+    async def is_healthy(self) -> bool:
+        """Whether the service answers, and not with an error of its own."""
+        return await self._rest.is_healthy()
 
     async def close(self) -> None:
         """Close the HTTP connections."""
@@ -66,106 +108,112 @@ class HubContext:
     def __init__(self, rest: RestClient, name: str) -> None:
         self.name = name
         self.clients = Clients(rest, name)
-        self.groups = Groups(rest, name, "connections")
-        self.user_groups = Groups(rest, name, "users")
-        self._endpoint = rest.endpoint
+        self.groups = Groups(rest, name)
+        self.user_groups = UserGroups(rest, name)
+        self.client_manager = ClientManager(rest, name)
+        self._rest = rest
+
+    def __repr__(self) -> str:
+        return f"HubContext({self.name!r})"
 
     def negotiate(
         self,
         *,
         user_id: str | None = None,
         claims: Mapping[str, Any] | Iterable[tuple[str, Any]] = (),
-        lifetime: int = 3600,
+        lifetime: int = _LIFETIME,
+        detailed_errors: bool = False,
+        diagnostic: bool = False,
+        close_on_expiration: bool = False,
     ) -> Negotiation:
-        """Issue what a client needs to connect. `lifetime` of the token is seconds. No I/O."""
-        token = issue_client_token(
-            self._endpoint,
+        """Issue what a client needs to connect. `lifetime` of the token is seconds. No I/O.
+
+        `detailed_errors` lets the client see why it is closed; `close_on_expiration` closes it when
+        the token ends; `diagnostic` marks it for live traces. It needs an access key: where a
+        credential is used instead, `negotiate_by_identity` does the same.
+        """
+        system = _system_claims(detailed_errors, diagnostic, close_on_expiration, lifetime)
+        return self._issue(self._rest.endpoint, user_id, [*_pairs(claims), *system], lifetime)
+
+    async def negotiate_by_identity(
+        self,
+        *,
+        user_id: str | None = None,
+        claims: Mapping[str, Any] | Iterable[tuple[str, Any]] = (),
+        lifetime: int = _LIFETIME,
+        detailed_errors: bool = False,
+        diagnostic: bool = False,
+        close_on_expiration: bool = False,
+    ) -> Negotiation:
+        """The same with a key that the service lends to the credential, or else the access key."""
+        key = await self._rest.temporary_key()
+        endpoint = self._rest.endpoint
+        if key is not None:
+            endpoint = msgspec.structs.replace(endpoint, access_key=key.access_key)
+        system = _system_claims(detailed_errors, diagnostic, close_on_expiration, lifetime)
+        pairs = [*_pairs(claims), *system]
+        return self._issue(endpoint, user_id, pairs, lifetime, key.key_id if key else "0")
+
+    async def generate_token(self, *, user_id: str | None = None, minutes: int = 60) -> str:
+        """Let the service make the token with which a client connects."""
+        query = [("userId", user_id)] if user_id is not None else []
+        query.append(("minutesToExpire", str(minutes)))
+        answer = await self._rest.read("POST", self.name, verb=":generateToken", query=query)
+        return str(answer["token"])
+
+    async def execute(self, filter: str, *commands: Command) -> None:  # noqa: A002 the parameter's name
+        """Do `commands` for the connections that an OData filter accepts, in that order."""
+        await self._rest.call(
+            "POST",
             self.name,
+            verb=":execute",
+            query=[("filter", filter)],
+            body=msgspec.json.encode(commands),
+            is_message=True,
+        )
+
+    def _issue(
+        self,
+        endpoint: Endpoint,
+        user_id: str | None,
+        claims: Iterable[tuple[str, Any]],
+        lifetime: int,
+        key_id: str = "0",
+    ) -> Negotiation:
+        application = self._rest.application
+        hub = f"{application}_{self.name}" if application else self.name
+        token = issue_client_token(
+            endpoint,
+            hub,
             now=int(time.time()),
             lifetime=lifetime,
             user_id=user_id,
             claims=claims,
+            key_id=key_id,
         )
-        return Negotiation(client_url(self._endpoint, self.name), token)
+        return Negotiation(client_url(endpoint, hub), token)
 
 
-class Clients:
-    """Whom to send to."""
-
-    def __init__(self, rest: RestClient, hub: str) -> None:
-        self._rest = rest
-        self._hub = hub
-
-    @property
-    def all(self) -> "ClientProxy":
-        """Every client of the hub."""
-        return ClientProxy(self._rest, self._hub)
-
-    def all_except(self, connection_ids: Iterable[str]) -> "ClientProxy":
-        """Every client of the hub but those on `connection_ids`."""
-        return ClientProxy(self._rest, self._hub, excluded=connection_ids)
-
-    def client(self, connection_id: str) -> "ClientProxy":
-        """The client on one connection."""
-        return ClientProxy(self._rest, self._hub, "connections", connection_id)
-
-    def user(self, user_id: str) -> "ClientProxy":
-        """Every connection of one user."""
-        return ClientProxy(self._rest, self._hub, "users", user_id)
-
-    def group(self, group: str) -> "ClientProxy":
-        """Every connection in a group."""
-        return ClientProxy(self._rest, self._hub, "groups", group)
-
-    def group_except(self, group: str, connection_ids: Iterable[str]) -> "ClientProxy":
-        """Every connection in a group but those on `connection_ids`."""
-        return ClientProxy(self._rest, self._hub, "groups", group, excluded=connection_ids)
+def _endpoint(connection: str | Endpoint, credential: Credential | None) -> Endpoint:
+    if not isinstance(connection, str):
+        return connection
+    if credential is not None and connection.startswith(("http://", "https://")):
+        connection = f"Endpoint={connection};AuthType=azure"
+    return parse_connection_string(connection)
 
 
-class ClientProxy:
-    """Some of a hub's clients, as one audience to send to."""
-
-    def __init__(
-        self, rest: RestClient, hub: str, *path: str, excluded: Iterable[str] = ()
-    ) -> None:
-        self._rest = rest
-        self._hub = hub
-        self._path = path
-        self._query = [("excluded", connection_id) for connection_id in excluded]
-
-    async def send(self, target: str, *arguments: Any) -> None:
-        """Invoke `target` on these clients, without an answer. Arguments go as JSON."""
-        body = encode_invocation(target, arguments)
-        await self._rest.call(
-            "POST", self._hub, *self._path, verb=":send", query=self._query, body=body
-        )
+def _pairs(claims: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Iterable[tuple[str, Any]]:
+    return claims.items() if isinstance(claims, Mapping) else claims
 
 
-class Groups:
-    """Who is in which group: connections, or users with all their connections."""
-
-    def __init__(self, rest: RestClient, hub: str, collection: str) -> None:
-        self._rest = rest
-        self._hub = hub
-        self._collection = collection
-
-    async def add(self, member: str, group: str) -> None:
-        """Put a connection or a user into `group`. A connection that is gone is no error."""
-        await self._rest.call(
-            "PUT", self._hub, *self._membership(member, group), absent=_NO_CONNECTION_IS_FINE
-        )
-
-    async def remove(self, member: str, group: str) -> None:
-        """Take a connection or a user out of `group`."""
-        await self._rest.call(
-            "DELETE", self._hub, *self._membership(member, group), absent=_NO_CONNECTION_IS_FINE
-        )
-
-    async def remove_all(self, member: str) -> None:
-        """Take a connection or a user out of all groups."""
-        await self._rest.call("DELETE", self._hub, self._collection, member, "groups")
-
-    def _membership(self, member: str, group: str) -> tuple[str, ...]:
-        if self._collection == "connections":
-            return ("groups", group, "connections", member)
-        return ("users", member, "groups", group)
+def _system_claims(
+    detailed_errors: bool, diagnostic: bool, close_on_expiration: bool, lifetime: int
+) -> list[tuple[str, Any]]:
+    claims: list[tuple[str, Any]] = []
+    if diagnostic:
+        claims.append(("asrs.s.dc", "true"))
+    if detailed_errors:
+        claims.append(("asrs.s.derror", "True"))
+    if close_on_expiration:
+        claims += [("asrs.s.coae", "true"), ("asrs.s.aeo", int(time.time()) + lifetime)]
+    return claims

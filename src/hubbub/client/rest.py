@@ -1,33 +1,63 @@
-"""One REST call to a service: address, token, body, and what its answer means. No retries here."""
+"""One REST call to a service: address, token, body, what its answer means, and trying again."""
 
+import asyncio
 import secrets
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 import msgspec
 from yarl import URL
 
+from hubbub.client.identity import KEY_LIFETIME, Identity, TemporaryKey
+from hubbub.client.restretry import RestRetry
 from hubbub.errors import ServiceError
 from hubbub.protocol.endpoints import Endpoint
 from hubbub.protocol.tokens import issue_rest_token
 
-__all__ = ["API_VERSION", "RestClient", "encode_invocation"]
+__all__ = ["API_VERSION", "JSON_TYPE", "RestClient", "encode_invocation"]
 
 API_VERSION: Final = "2024-12-01"
+JSON_TYPE: Final = "application/json; charset=utf-8"
 _TIMEOUT: Final = 100.0  # seconds, as in the Azure SDKs
+_SHOWN_BYTES: Final = 4096  # of an answer's body in an error
 _encoder: Final = msgspec.json.Encoder()
+
+
+class _NoAnswerError(ServiceError):
+    """No answer in time, which may be different next time."""
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """A successful answer, or a 404 that is one: then `absent` is what the caller gave for it."""
+
+    body: bytes
+    headers: Mapping[str, str]
+    absent: bool | None = None
 
 
 class RestClient:
     """Calls the REST API of one service. Its HTTP connections open with the first call."""
 
-    def __init__(self, endpoint: Endpoint, *, timeout: float = _TIMEOUT) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        timeout: float = _TIMEOUT,
+        retry: RestRetry | None = None,
+        identity: Identity | None = None,
+        application: str | None = None,
+    ) -> None:
+        """Without `retry` every call is made once. `identity` is used in place of a key."""
         self.endpoint = endpoint
+        self.application = application
         self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._retry = retry
+        self._identity = identity
+        self._key: TemporaryKey | None = None
         self._http: aiohttp.ClientSession | None = None
         self._server_name = f"{socket.gethostname()}_{secrets.token_hex(16)}"
 
@@ -39,45 +69,173 @@ class RestClient:
         verb: str = "",
         query: Sequence[tuple[str, str]] = (),
         body: bytes | None = None,
-        content_type: str = "application/json; charset=utf-8",
+        content_type: str = JSON_TYPE,
         absent: Mapping[str, bool] | None = None,
+        is_message: bool = False,
     ) -> bool:
         """Call `{hub}/{path…}/{verb}`; each of `path` is one segment and is escaped here.
 
         Returns true for any 2xx. `absent` maps values of `x-ms-error-code` that make a 404 an
-        answer rather than a failure to the value returned. Raises `ServiceError`.
+        answer rather than a failure to the value returned. `is_message` is for what must not come
+        twice. Raises `ServiceError`.
         """
-        segments = "/".join(("api", "hubs", *map(_segment, (hub.lower(), *path)), verb))
-        url = f"{self.endpoint.server_base}{segments.rstrip('/')}"
-        token = issue_rest_token(
-            self.endpoint, url, now=int(time.time()), server_name=self._server_name
+        url = self._url(hub, path, verb)
+        parameters = self._query(query)
+        answer = await self._repeated(
+            method, url, parameters, body, content_type, absent or {}, is_message=is_message
         )
-        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
-        if body is not None:
-            headers["Content-Type"] = content_type
-        full = f"{url}?{_query([('api-version', API_VERSION), *query])}"
+        return True if answer.absent is None else answer.absent
+
+    async def read(
+        self,
+        method: str,
+        hub: str,
+        *path: str,
+        verb: str = "",
+        query: Sequence[tuple[str, str]] = (),
+        body: bytes | None = None,
+        is_message: bool = False,
+    ) -> Any:
+        """Call and return the value of the JSON that is answered."""
+        url = self._url(hub, path, verb)
+        answer = await self._repeated(
+            method, url, self._query(query), body, JSON_TYPE, {}, is_message=is_message
+        )
+        return _value(answer.body, url)
+
+    async def count(self, hub: str, *path: str, query: Sequence[tuple[str, str]] = ()) -> int:
+        """Ask how many entries a listing has. Hubbub's own: other services answer otherwise."""
+        url = self._url(hub, path, "")
+        answer = await self._repeated("HEAD", url, self._query(query), None, JSON_TYPE, {})
         try:
-            async with self._session().request(
-                method,
-                URL(full, encoded=True),  # a user id may hold an escaped slash
-                data=body,
-                headers=headers,
-                skip_auto_headers=("Content-Type",),  # where there is no body, as the SDKs do
-                allow_redirects=False,
-            ) as response:
-                return await _outcome(response, url, absent or {})
-        except (aiohttp.ClientError, TimeoutError) as error:
-            reason = str(error) or type(error).__name__
+            return int(answer.headers["X-Total-Count"])
+        except (KeyError, ValueError):
             raise ServiceError(
-                f"An error happened when making request to {url}: {reason}. Is the service of the "
-                f"connection string, {self.endpoint.url}, running and reachable from here?"
-            ) from error
+                f"The service of {self.endpoint.url} does not count. Request Uri: {url}"
+            ) from None
+
+    async def pages(
+        self, hub: str, *path: str, query: Sequence[tuple[str, str]] = ()
+    ) -> AsyncIterator[Any]:
+        """The entries of a listing, page after page."""
+        url = self._url(hub, path, "")
+        parameters = self._query(query)
+        while True:
+            answer = await self._repeated("GET", url, parameters, None, JSON_TYPE, {})
+            page = _value(answer.body, url)
+            if not isinstance(page, dict) or not isinstance(page.get("value"), list):
+                raise ServiceError(f"The answer is no page of a listing. Request Uri: {url}")
+            for entry in page["value"]:
+                yield entry
+            link = page.get("nextLink")
+            if not link:
+                return
+            # Only where in the service it leads: a token must not go anywhere else.
+            parameters = urlsplit(link).query
+
+    async def is_healthy(self) -> bool:
+        """Ask the service for its health; false for a server error, else `ServiceError`."""
+        url = f"{self.endpoint.server_base}api/health"
+        try:
+            await self._once("HEAD", url, f"api-version={API_VERSION}", None, JSON_TYPE, {})
+        except ServiceError as error:
+            if error.status is not None and error.status < 500:
+                raise
+            return False
+        return True
+
+    async def temporary_key(self) -> TemporaryKey | None:
+        """The key that the service lends to this identity; `None` without an identity."""
+        if self._identity is None:
+            return None
+        if self._key is None or self._key.expires < time.monotonic():
+            url = f"{self.endpoint.server_base}api/v1/auth/accessKey"
+            answer = await self._repeated("GET", url, "", None, JSON_TYPE, {})
+            found = _value(answer.body, url)
+            for field in ("KeyId", "AccessKey"):
+                if not isinstance(found, dict) or not isinstance(found.get(field), str):
+                    raise ServiceError(f"Missing required <{field}> field. Request Uri: {url}")
+            expires = time.monotonic() + KEY_LIFETIME
+            self._key = TemporaryKey(found["KeyId"], found["AccessKey"], expires)
+        return self._key
 
     async def close(self) -> None:
         """Close the HTTP connections. The next call would open new ones."""
         if self._http is not None:
             await self._http.close()
             self._http = None
+
+    def _url(self, hub: str, path: Sequence[str], verb: str) -> str:
+        segments = "/".join(("api", "hubs", *map(_segment, (hub.lower(), *path)), verb))
+        return f"{self.endpoint.server_base}{segments.rstrip('/')}"
+
+    def _query(self, pairs: Sequence[tuple[str, str]]) -> str:
+        first = [("application", self.application.lower())] if self.application else []
+        every = [*first, ("api-version", API_VERSION), *pairs]
+        return "&".join(f"{_segment(name)}={_segment(value)}" for name, value in every)
+
+    async def _repeated(
+        self,
+        method: str,
+        url: str,
+        query: str,
+        body: bytes | None,
+        content_type: str,
+        absent: Mapping[str, bool],
+        *,
+        is_message: bool = False,
+    ) -> _Answer:
+        attempt = 0
+        while True:
+            try:
+                return await self._once(method, url, query, body, content_type, absent)
+            except ServiceError as error:
+                attempt += 1
+                if self._retry is None or not (
+                    error.status is not None or isinstance(error, _NoAnswerError)
+                ):
+                    raise
+                delay = self._retry.delay_before(attempt)
+                if delay is None or not self._retry.applies(error.status, is_message=is_message):
+                    raise
+                await asyncio.sleep(delay)
+
+    async def _once(
+        self,
+        method: str,
+        url: str,
+        query: str,
+        body: bytes | None,
+        content_type: str,
+        absent: Mapping[str, bool],
+    ) -> _Answer:
+        headers = {"Authorization": f"Bearer {await self._token(url)}", "Accept": JSON_TYPE[:16]}
+        if body is not None:
+            headers["Content-Type"] = content_type
+        full = f"{url}?{query}" if query else url
+        try:
+            async with self._session().request(
+                method,
+                URL(full, encoded=True),  # a user id may hold an escaped slash
+                data=body,
+                headers=headers,
+                skip_auto_headers=("Content-Type",),
+                allow_redirects=False,
+            ) as response:
+                return await _outcome(response, url, absent)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            reason = str(error) or type(error).__name__
+            kind = _NoAnswerError if isinstance(error, TimeoutError) else ServiceError
+            raise kind(
+                f"An error happened when making request to {url}: {reason}. Is the service of the "
+                f"connection string, {self.endpoint.url}, running and reachable from here?"
+            ) from error
+
+    async def _token(self, url: str) -> str:
+        if self._identity is not None:
+            return await self._identity.token()
+        now = int(time.time())
+        return issue_rest_token(self.endpoint, url, now=now, server_name=self._server_name)
 
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None or self._http.closed:
@@ -90,14 +248,15 @@ def encode_invocation(target: str, arguments: Sequence[Any]) -> bytes:
     return _encoder.encode({"Target": target, "Arguments": list(arguments)})
 
 
-async def _outcome(response: aiohttp.ClientResponse, url: str, absent: Mapping[str, bool]) -> bool:
+async def _outcome(
+    response: aiohttp.ClientResponse, url: str, absent: Mapping[str, bool]
+) -> _Answer:
     if response.status < 300:
-        await response.read()
-        return True
+        return _Answer(await response.read(), response.headers)
     code = response.headers.get("x-ms-error-code")
     if response.status == 404 and code is not None and code.lower() in absent:
-        return absent[code.lower()]
-    text = (await response.content.read(4096)).decode(errors="replace").strip()
+        return _Answer(b"", response.headers, absent[code.lower()])
+    text = (await response.content.read(_SHOWN_BYTES)).decode(errors="replace").strip()
     raise ServiceError(
         f"{_explain(response, text)} Request Uri: {url}", status=response.status, code=code
     )
@@ -112,16 +271,19 @@ def _explain(response: aiohttp.ClientResponse, text: str) -> str:
         challenge = response.headers.get("WWW-Authenticate", "")
         return (
             f"Authorization failed ({challenge}). Check that the AccessKey of the connection "
-            "string is one of the service's."
+            f"string is one of the service's. {text}".rstrip()
         )
     if status == 404:
         return f"Unable to access SignalR service. {inner} Check the Endpoint. {text}".rstrip()
     return f"SignalR service error. {inner} {text}".rstrip()
 
 
+def _value(body: bytes, url: str) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ServiceError(f"The answer is no JSON: {error}. Request Uri: {url}") from None
+
+
 def _segment(text: str) -> str:
     return quote(text, safe="")
-
-
-def _query(pairs: Sequence[tuple[str, str]]) -> str:
-    return "&".join(f"{_segment(name)}={_segment(value)}" for name, value in pairs)

@@ -5,6 +5,7 @@ It knows no hub and no transport.
 
 import asyncio
 import platform
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeVar
 
@@ -31,6 +32,7 @@ _ADVICE: Final = {
     "servers check that requests of one client reach the same one.",
     429: "The service has no room for another connection.",
 }
+_USER: Final = re.compile(r"//[^/]*@")
 _Answer = TypeVar("_Answer")
 
 
@@ -118,5 +120,5 @@ def refusal(status: int, url: str) -> ConnectError:
 
 
 def describe(url: str) -> str:
-    """`url` without its query, which may hold tokens."""
-    return url.partition("?")[0]
+    """`url` without its query and user, which may hold secrets."""
+    return _USER.sub("//", url.partition("?")[0], count=1)

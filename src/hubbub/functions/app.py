@@ -1,19 +1,20 @@
-"""The ASGI application in front of a host: limits, CORS, the host's own addresses, routes.
+"""The ASGI application in front of a host: limits, CORS, keys, the host's own addresses, routes.
 
 It decides which status a request gets. What a function answers it does not touch.
 """
 
-import json
 import logging
-import os
-import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from hubbub import __version__
+from hubbub.functions.admin import UNAUTHORIZED, Admin
 from hubbub.functions.context import Context
 from hubbub.functions.host import Host
+from hubbub.functions.keys import SIGNALR
+from hubbub.functions.principal import without_principal
+from hubbub.functions.reply import Reply
 from hubbub.functions.request import (
     HEADER_LIMIT,
     URL_LIMIT,
@@ -21,8 +22,10 @@ from hubbub.functions.request import (
     HttpCall,
     HttpData,
     TooLarge,
+    format_base,
     format_url,
     join_headers,
+    limited,
     parse_query,
     read_body,
 )
@@ -35,6 +38,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+_WEBHOOKS = "runtime/webhooks/signalr"
 _HOMEPAGE = Response(
     200,
     ((b"content-type", b"text/html; charset=utf-8"),),
@@ -45,7 +49,7 @@ _HOMEPAGE = Response(
 
 
 def create_app(host: Host) -> "HostApp":
-    """The ASGI application that serves `host` and closes it at its own end."""
+    """The ASGI application that serves `host`; its lifespan starts and closes the host."""
     return HostApp(host)
 
 
@@ -54,13 +58,13 @@ class HostApp:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._started = time.monotonic()
+        self._admin = Admin(host)
         self._limit = host.settings.max_outstanding_requests
         self._outstanding = 0
-        self._custom = [
+        self._custom = tuple(
             (name.lower().encode("latin-1"), value.encode("latin-1"))
             for name, value in host.settings.custom_headers
-        ]
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -75,6 +79,7 @@ class HostApp:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                await self._host.start()
                 await send({"type": "lifespan.startup.complete"})
             else:
                 await self._host.close()
@@ -82,69 +87,86 @@ class HostApp:
                 return
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._host.trusts_principal:
+            scope = {**scope, "headers": without_principal(scope["headers"])}
         headers = join_headers(scope["headers"])
+        reply = Reply(send, self._host.cors, headers.get("origin"), self._custom)
+        request = _Request(scope, receive, headers, reply)
         try:
-            response = await self._answer(scope, receive, headers)
+            response = await self._answer(request)
         except Disconnected:
             return
+        except TooLarge:
+            response = Response(413)
         except Exception:  # a fault of this host costs one request
             logger.exception("A request could not be answered")
             response = FAILED
-        response = self._host.cors.apply(response, headers.get("origin"))
-        wire = response.wire_headers()
-        if self._custom:
-            present = {name for name, _ in wire}
-            wire += [pair for pair in self._custom if pair[0] not in present]
-        await send({"type": "http.response.start", "status": response.status, "headers": wire})
-        await send({"type": "http.response.body", "body": response.body})
+        if response is not None and not reply.has_started:
+            await reply.whole(response)
 
-    async def _answer(self, scope: Scope, receive: Receive, headers: Mapping[str, str]) -> Response:
-        method = scope["method"].upper()
-        raw_path = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
-        if len(raw_path) + len(scope.get("query_string", b"")) > URL_LIMIT:
+    async def _answer(self, request: "_Request") -> Response | None:
+        """The response, or None where it was sent already."""
+        if request.is_too_long:
             return Response(414)
-        if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADER_LIMIT:
+        if request.has_too_many_headers:
             return Response(431)
-        preflight = self._host.cors.preflight(method, headers)
+        preflight = self._host.cors.preflight(request.method, request.headers)
         if preflight is not None:
             return preflight
-        path = decode_path(raw_path)
-        if path.startswith("admin/"):
-            return self._administer(method, path.rstrip("/"))
-        found = self._host.routes.find(path, method)
+        path = decode_path(request.raw_path)
+        if path[:6].lower() == "admin/":
+            body = partial(read_body, request.receive, request.headers, self._host.body_limit)
+            return await self._admin.answer(
+                request.method, path, request.headers, request.query, body, request.base
+            )
+        if path.rstrip("/").lower() == _WEBHOOKS:
+            return await self._notify(request)
+        found = self._host.routes.find(path, request.method)
         if found is None:
             return self._home() if path == "" else NOT_FOUND
+        route, values = found
+        if not self._host.access.allows_function(
+            route.name, route.level, request.headers, request.query
+        ):
+            return UNAUTHORIZED
         if self._limit is not None and self._outstanding >= self._limit:
             return Response(429, ((b"x-function-scaleout", b"1"),))
         self._outstanding += 1
         try:
-            return await self._invoke(scope, receive, headers, raw_path, *found)
+            return await self._invoke(request, route, values)
         finally:
             self._outstanding -= 1
 
+    def _home(self) -> Response:
+        return _HOMEPAGE if self._host.homepage else NO_CONTENT
+
+    async def _notify(self, request: "_Request") -> Response:
+        """What a service tells: a webhook. The address is there for apps that listen only."""
+        if not self._host.signalr:
+            return NOT_FOUND
+        if request.method != "POST":
+            return Response(405, ((b"allow", b"POST"),))
+        if not self._host.access.allows_webhook(SIGNALR, request.headers, request.query):
+            return UNAUTHORIZED
+        body = await read_body(request.receive, request.headers, self._host.body_limit)
+        return await self._host.signalr.answer(request.headers, body, self._host.invoker.run_again)
+
     async def _invoke(
-        self,
-        scope: Scope,
-        receive: Receive,
-        headers: Mapping[str, str],
-        raw_path: bytes,
-        route: Route,
-        values: Mapping[str, str],
-    ) -> Response:
-        try:
-            body = await read_body(receive, headers, self._host.body_limit)
-        except TooLarge:
-            return Response(413)
+        self, request: "_Request", route: Route, values: Mapping[str, str]
+    ) -> Response | None:
+        plan, headers = self._host.plans[route.name], request.headers
+        context = Context(plan.function, headers.get("traceparent"), headers.get("tracestate"))
+        if route.name in self._host.web:
+            return await self._stream(request, route.name, context)
+        body = await read_body(request.receive, headers, self._host.body_limit)
         call = HttpCall(
-            method=scope["method"].upper(),
-            url=format_url(scope, headers, raw_path),
+            method=request.method,
+            url=format_url(request.scope, headers, request.raw_path),
             headers=headers,
-            query=parse_query(scope.get("query_string", b"")),
+            query=request.query,
             route=values,
             body=body,
         )
-        plan = self._host.plans[route.name]
-        context = Context(plan.function, headers.get("traceparent"), headers.get("tracestate"))
         outcome = await self._host.invoker.run(plan, call.request(), HttpData(call), context)
         if outcome.error is not None:
             return FAILED
@@ -153,29 +175,49 @@ class HostApp:
                 return encoded
         return NO_CONTENT  # an Out that was never set, or no http output at all
 
-    def _home(self) -> Response:
-        return _HOMEPAGE if self._host.homepage else NO_CONTENT
-
-    def _administer(self, method: str, path: str) -> Response:
-        """The host's own addresses."""
-        if path == "admin/host/ping" and method in {"GET", "HEAD", "POST"}:
-            return Response()
-        if path == "admin/host/status" and method in {"GET", "HEAD"}:
-            return _json(self._status())
-        return NOT_FOUND
-
-    def _status(self) -> dict[str, Any]:
-        return {
-            "id": self._host.root.name,
-            "state": "Running",
-            "version": __version__,
-            "versionDetails": f"hubbub {__version__}",
-            "instanceId": str(os.getpid()),
-            "processUptime": round((time.monotonic() - self._started) * 1000),
-            "errors": [str(refusal) for refusal in self._host.refused],
-        }
+    async def _stream(self, request: "_Request", name: str, context: Context) -> Response | None:
+        """Let a web application answer in parts."""
+        receive = limited(request.receive, request.headers, self._host.body_limit)
+        serve = partial(self._host.web[name].serve, request.scope, receive, request.reply, context)
+        outcome = await self._host.invoker.run_web(context, serve)
+        if isinstance(outcome.error, TooLarge):
+            return Response(413)
+        return None if outcome.error is None else FAILED
 
 
-def _json(value: Any) -> Response:
-    kind = (b"content-type", b"application/json; charset=utf-8")
-    return Response(200, (kind,), json.dumps(value).encode())
+class _Request:
+    """What is asked, as far as it is known before the body is read."""
+
+    def __init__(
+        self, scope: Scope, receive: Receive, headers: Mapping[str, str], reply: Reply
+    ) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.headers = headers
+        self.reply = reply
+        self.method: str = scope["method"].upper()
+        self.raw_path: bytes = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
+        self._query: dict[str, str] | None = None
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether the address is over the limit."""
+        return len(self.raw_path) + len(self.scope.get("query_string", b"")) > URL_LIMIT
+
+    @property
+    def has_too_many_headers(self) -> bool:
+        """Whether the headers together are over the limit."""
+        pairs = self.scope["headers"]
+        return sum(len(name) + len(value) for name, value in pairs) > HEADER_LIMIT
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's values by name, empty ones included."""
+        if self._query is None:
+            self._query = parse_query(self.scope.get("query_string", b""))
+        return self._query
+
+    @property
+    def base(self) -> str:
+        """The address of this host as the client has written it."""
+        return format_base(self.scope, self.headers)

@@ -6,6 +6,7 @@ The classes satisfy the abstract ones of azure-functions, which the app's annota
 import logging
 import secrets
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -43,13 +44,24 @@ class TraceContext:
         return self.trace_parent
 
 
+class Failure:
+    """What the try before has failed with, under the names that apps read."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.source = type(error).__name__
+        self.message = str(error)
+        self.stack_trace = "".join(traceback.format_exception(error))
+
+
 class RetryContext:
     """How often an invocation was tried. HTTP invocations are never retried."""
 
-    retry_count = 0
-    max_retry_count = 0
-    exception = None
-    rpc_exception = None
+    def __init__(
+        self, count: int = 0, max_count: int = 0, error: BaseException | None = None
+    ) -> None:
+        self.retry_count = count  # 0 in the first try
+        self.max_retry_count = max_count
+        self.exception = self.rpc_exception = None if error is None else Failure(error)
 
 
 _NO_RETRIES = RetryContext()
@@ -59,11 +71,16 @@ class Context(func.Context):
     """The `context` argument of a function; a new one for each invocation."""
 
     def __init__(
-        self, function: Function, trace_parent: str | None = None, trace_state: str | None = None
+        self,
+        function: Function,
+        trace_parent: str | None = None,
+        trace_state: str | None = None,
+        retry: RetryContext = _NO_RETRIES,
     ) -> None:
         self._function = function
         self._invocation_id = str(uuid4())
         self._trace = TraceContext(trace_parent, trace_state)
+        self._retry = retry
 
     @property
     def invocation_id(self) -> str:
@@ -93,7 +110,7 @@ class Context(func.Context):
     @property
     def retry_context(self) -> Any:
         """Satisfies `func.RetryContext`."""
-        return _NO_RETRIES
+        return self._retry
 
 
 class Out(func.Out[Any]):
@@ -135,3 +152,15 @@ class InvocationFilter(logging.Filter):
         record.__dict__.setdefault("function", context.function_name if context else "")
         record.__dict__.setdefault("invocation_id", context.invocation_id if context else "")
         return True
+
+
+def describe_context(context: Context) -> dict[str, Any]:
+    """What the original adds to a scope and to an environ."""
+    return {
+        "azure_functions.function_directory": context.function_directory,
+        "azure_functions.function_name": context.function_name,
+        "azure_functions.invocation_id": context.invocation_id,
+        "azure_functions.thread_local_storage": context.thread_local_storage,
+        "azure_functions.trace_context": context.trace_context,
+        "azure_functions.retry_context": context.retry_context,
+    }

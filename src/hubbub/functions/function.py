@@ -6,7 +6,7 @@ It knows the rules a declaration must obey, and nothing of files, HTTP or how a 
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +14,7 @@ from hubbub.errors import ConfigError, HubbubError
 
 if TYPE_CHECKING:
     from hubbub.functions.retry import RetryPolicy
+    from hubbub.functions.webapp import Inner
 
 Direction = Literal["in", "out"]
 RETURN = "$return"  # the name of the binding that takes what the function returns
@@ -42,9 +43,6 @@ _ELSEWHERE = re.compile(
 )
 _FUNCTION_NAME = re.compile(r"[a-z][a-z0-9_\-]{0,127}", re.IGNORECASE)
 _BINDING_NAME = re.compile(r"(?!.*__)[a-zA-Z_][a-zA-Z0-9_]{0,127}")
-
-
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class FunctionError(ConfigError):
@@ -88,7 +86,8 @@ class Function:
     wants_context: bool  # has a parameter `context` that is no binding
     may_return: bool  # a value other than None is allowed
     retry: "RetryPolicy | None" = None  # for triggers that the host itself pulls
-    declared: Mapping[str, Any] = _NOTHING  # as in function.json, for who asks what is configured
+    inner: "Inner | None" = None  # the web application that answers instead of `call`
+    declared: Mapping[str, Any] = field(default_factory=dict)  # as in function.json
 
     @property
     def trigger(self) -> Binding:

@@ -4,20 +4,26 @@
 socket is `server`'s.
 """
 
+import asyncio
 import os
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hubbub.errors import ConfigError
-from hubbub.functions.bindings import InputBinding, OutputBinding, Plan
+from hubbub.functions.access import Access
+from hubbub.functions.bindings import Plan
+from hubbub.functions.connections import Connections
 from hubbub.functions.cors import CorsPolicy
-from hubbub.functions.function import Binding, Function, FunctionError, Refusal
-from hubbub.functions.request import BODY_LIMIT
-from hubbub.functions.invoke import Invoker
+from hubbub.functions.expressions import BindingData
+from hubbub.functions.function import Function
+from hubbub.functions.invoke import Invoker, Outcome
+from hubbub.functions.keys import KeyStore, default_folder
 from hubbub.functions.loader import load_app
-from hubbub.functions.response import HttpOutput
+from hubbub.functions.plans import build_plans, connection_warnings, talks_to_a_service
+from hubbub.functions.principal import TRUST_SETTING
+from hubbub.functions.request import BODY_LIMIT
 from hubbub.functions.routes import RouteTable, build_routes
 from hubbub.functions.settings import (
     AppSettings,
@@ -28,11 +34,11 @@ from hubbub.functions.settings import (
     read_host_settings,
     read_local_settings,
 )
-from hubbub.functions.signalr import ConnectionInfo, Connections, SignalROutput, setting_name
+from hubbub.functions.state import MemoryStore, SqliteStore
 from hubbub.functions.threads import ThreadPool
+from hubbub.functions.timers import Timer, Timers, build_timer, local_zone
+from hubbub.functions.webhook import SignalRTriggers, unchecked
 
-_INPUTS: dict[str, Callable[..., InputBinding]] = {"signalRConnectionInfo": ConnectionInfo}
-_OUTPUTS: dict[str, Callable[..., OutputBinding]] = {"signalR": SignalROutput}
 _NO_FUNCTIONS = "No job functions found. Decorate a function of the app with @app.route."
 
 
@@ -44,6 +50,17 @@ class FunctionInfo:
     trigger: str  # its type, such as httpTrigger
     methods: tuple[str, ...]  # upper case, sorted; empty: every method
     url: str  # "" where the function is not called by HTTP
+    detail: str = ""  # what else starts it: a schedule, or hub, category and event
+
+
+@dataclass(frozen=True, slots=True)
+class HostOptions:
+    """How a host runs, beyond what the app says."""
+
+    data: Path | None = None  # the folder for schedules and keys; None: schedules in memory
+    checks_keys: bool = False  # False: everybody may call everything, as on a developer's machine
+    fires_timers: bool = True  # False in all but one of several processes
+    grace: float = 10.0  # seconds for what runs when the host is closed
 
 
 class Host:
@@ -56,54 +73,132 @@ class Host:
         settings: AppSettings,
         cors: CorsPolicy,
         warnings: Iterable[str] = (),
+        options: HostOptions = HostOptions(),
     ) -> None:
         self.root = root
+        self._options = options
+        self._app_settings = settings
         self.settings = host
         self.cors = cors
         self.body_limit = _number(settings, "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT", BODY_LIMIT)
         self.homepage = not settings.is_true("AzureWebJobsDisableHomepage")
+        self.trusts_principal = settings.is_true(TRUST_SETTING)
         self.connections = Connections(settings)
         self._pool = ThreadPool(_number(settings, "PYTHON_THREADPOOL_THREAD_COUNT", _threads()))
         self.invoker = Invoker(self._pool, host.function_timeout)
+        self.signalr = SignalRTriggers(settings, self.connections)
+        self.access = Access(self.keys() if options.checks_keys else None)
+        self._timers: list[Timer] = []
         loaded = load_app(root, host, settings)
         routes, conflicts, order = build_routes(loaded.functions, host.route_prefix)
-        self.plans, failed = _plans(loaded.functions, conflicts, settings, self.connections)
+        self.plans, failed = build_plans(
+            loaded.functions, conflicts, settings, self.connections, self._listen
+        )
         self.refused = (*loaded.refused, *conflicts, *failed)
         self.routes = RouteTable(route for route in routes if route.name in self.plans)
         self.functions = tuple(plan.function for plan in self.plans.values())
+        self.web = {
+            function.name: function.inner.build(self._pool)
+            for function in self.functions
+            if function.inner is not None
+        }
+        self.timers = self._build_timers()
+        self._background: set[asyncio.Task[Outcome]] = set()
+        self._drained_by: float | None = None  # the loop's time at which the grace ends
         self.warnings = (
             *warnings,
             *cors.warnings(),
             *map(str, self.refused),
             *order,
-            *_connection_warnings(self.functions, self.connections),
+            *connection_warnings(self.functions, self.connections),
+            *unchecked(self._of("signalRTrigger"), self.connections),
             *([] if self.functions else [_NO_FUNCTIONS]),
         )
 
     def __repr__(self) -> str:
         return f"<Host {self.root} {len(self.functions)} functions, {self.invoker!r}>"
 
+    def _listen(self, plan: Plan) -> None:
+        """Take up a function whose trigger is not HTTP."""
+        kind = plan.function.trigger.type
+        if kind == "signalRTrigger":
+            self.signalr.add(plan)
+        elif kind == "timerTrigger":
+            self._timers.append(build_timer(plan, self._app_settings))
+
+    def _build_timers(self) -> Timers:
+        """The timers, with a file for their schedules if there is a folder for it."""
+        settings, data = self._app_settings, self._options.data
+        store = SqliteStore(data) if data is not None and self._timers else MemoryStore()
+        app = settings.find("AzureFunctionsWebHost__hostid") or self.root.name
+        timers = Timers(store, self.invoker.run_again, local_zone(settings), app)
+        for timer in self._timers:
+            timers.add(timer)
+        return timers
+
+    def keys(self) -> KeyStore:
+        """Where the keys of this app are."""
+        return KeyStore(self._options.data or default_folder(self.root))
+
+    def _of(self, kind: str) -> list[Function]:
+        return [function for function in self.functions if function.trigger.type == kind]
+
     def listing(self, base_url: str) -> list[FunctionInfo]:
         """The functions that run, by name; `base_url` is where the host is reached."""
-        infos = [
-            FunctionInfo(
-                name=route.name,
-                trigger="httpTrigger",
-                methods=tuple(sorted(route.methods or ())),
-                url=f"{base_url.rstrip('/')}/{route.path}",
+        routes = {route.name: route for route in self.routes.routes}
+        infos = []
+        for function in self.functions:
+            route, kind = routes.get(function.name), function.trigger.type
+            infos.append(
+                FunctionInfo(
+                    name=function.name,
+                    trigger=kind,
+                    methods=tuple(sorted(route.methods or ())) if route else (),
+                    url=f"{base_url.rstrip('/')}/{route.path}" if route else "",
+                    detail=self._detail(function),
+                )
             )
-            for route in self.routes.routes
-        ]
         return sorted(infos, key=lambda info: info.name.lower())
+
+    def _detail(self, function: Function) -> str:
+        if function.trigger.type == "signalRTrigger":
+            return " ".join(self.signalr.event_of(function))
+        if function.trigger.type == "timerTrigger":
+            return self.timers.schedule_of(function)
+        return ""
 
     @property
     def sends(self) -> bool:
         """Whether a function talks to a service, so that the client for it is worth loading."""
-        kinds = {binding.type for function in self.functions for binding in function.bindings}
-        return bool(kinds & {*_INPUTS, *_OUTPUTS})
+        return talks_to_a_service(self.functions)
+
+    async def start(self) -> None:
+        """Begin to fire timers, unless another process of this host does."""
+        if self._options.fires_timers:
+            self.timers.start()
+
+    def run_in_background(self, plan: Plan, value: Any, data: BindingData) -> None:
+        """Invoke a function that nobody waits for."""
+        task = asyncio.ensure_future(self.invoker.run_again(plan, value, data))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def drain(self) -> None:
+        """Start nothing any more that no request asks for; what runs goes on."""
+        if self._drained_by is None:
+            self._drained_by = asyncio.get_running_loop().time() + self._options.grace
+        self.invoker.is_draining = True
+        await self.timers.stop()
 
     async def close(self) -> None:
-        """Give up threads and HTTP connections."""
+        """Wait for what runs, as long as it is granted, and give up threads and connections."""
+        await self.drain()
+        left = max(0.0, (self._drained_by or 0.0) - asyncio.get_running_loop().time())
+        if self._background:
+            await asyncio.wait(self._background, timeout=left)
+        await self.timers.drain(left)
+        for web in self.web.values():
+            await web.close()
         self._pool.close()
         await self.connections.close()
 
@@ -114,6 +209,7 @@ def load_host(
     *,
     local: LocalSettings | None = None,
     cors: CorsPolicy | None = None,
+    options: HostOptions = HostOptions(),
 ) -> Host:
     """Load the app in the folder `root`. `local` None: read local.settings.json.
 
@@ -130,6 +226,7 @@ def load_host(
         settings,
         read_cors(local, settings) if cors is None else cors,
         warnings,
+        options,
     )
 
 
@@ -141,59 +238,6 @@ def read_cors(local: LocalSettings, settings: AppSettings) -> CorsPolicy:
     plain = text.translate(str.maketrans("", "", '[]"'))  # a JSON array of origins
     origins = parse_origins(plain, "CORS_ALLOWED_ORIGINS")
     return CorsPolicy(frozenset(origins), settings.is_true("CORS_SUPPORT_CREDENTIALS"))
-
-
-def _plans(
-    functions: Iterable[Function],
-    conflicts: Iterable[Refusal],
-    settings: AppSettings,
-    connections: Connections,
-) -> tuple[dict[str, Plan], list[Refusal]]:
-    """What each function needs to be called, and those whose bindings are wrong."""
-    taken = {refusal.name for refusal in conflicts}
-    plans: dict[str, Plan] = {}
-    failed: list[Refusal] = []
-    for function in functions:
-        if function.name in taken:
-            continue
-        try:
-            plans[function.name] = _plan(function, settings, connections)
-        except FunctionError as error:
-            failed.append(Refusal(function.name, str(error), function.location))
-    return plans, failed
-
-
-def _plan(function: Function, settings: AppSettings, connections: Connections) -> Plan:
-    def build(table: dict[str, Callable[..., Any]], binding: Binding) -> Any:
-        if binding.type not in table:
-            raise FunctionError(
-                f"the binding '{binding.name}' of type {binding.type} cannot have the direction "
-                f"'{binding.direction}'."
-            )
-        return table[binding.type](binding, function, settings, connections)
-
-    outputs: dict[str, Callable[..., OutputBinding]] = {**_OUTPUTS, "http": lambda *_: HttpOutput()}
-    return Plan(
-        function=function,
-        trigger=function.trigger.name,
-        inputs={binding.name: build(_INPUTS, binding) for binding in function.inputs},
-        outputs={binding.name: build(outputs, binding) for binding in function.outputs},
-    )
-
-
-def _connection_warnings(functions: Iterable[Function], connections: Connections) -> list[str]:
-    """One for each connection setting that is missing or wrong, naming who needs it."""
-    users: dict[str, list[str]] = {}
-    for function in functions:
-        for binding in function.bindings:
-            if binding.type in _INPUTS or binding.type in _OUTPUTS:
-                names = users.setdefault(setting_name(binding), [])
-                names += [] if function.name in names else [function.name]
-    return [
-        f"{problem} Needed by: {', '.join(names)}."
-        for setting, names in users.items()
-        if (problem := connections.problem(setting)) is not None
-    ]
 
 
 def _threads() -> int:

@@ -6,23 +6,24 @@ It knows no trigger. A function can raise, exit or block here without harm to th
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 from hubbub.errors import HubbubError
 from hubbub.functions.bindings import OutputBinding, Plan
-from hubbub.functions.context import Context, Out, entered
+from hubbub.functions.context import Context, Out, RetryContext, entered
 from hubbub.functions.expressions import BindingData
 from hubbub.functions.function import InvocationError
 from hubbub.functions.threads import ThreadPool
 
 logger = logging.getLogger("hubbub.functions")
 _HERE = str(Path(__file__).parent)
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Invoker:
 
     def __init__(self, pool: ThreadPool, timeout: float | None) -> None:
         self.running = 0
+        self.is_draining = False  # nothing is tried again then
         self._pool = pool
         self._timeout = timeout  # seconds; None: no limit
 
@@ -56,6 +58,24 @@ class Invoker:
 
     async def run(self, plan: Plan, value: Any, data: BindingData, context: Context) -> Outcome:
         """Invoke the function of `plan` with the trigger's `value`. Never raises for the app."""
+        return await self._watched(context, partial(self._outcome, plan, value, data, context))
+
+    async def run_web(self, context: Context, serve: Callable[[], Awaitable[None]]) -> Outcome:
+        """Let a web application answer, as an invocation: with its line in the log and its limit."""
+
+        async def work() -> Outcome:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await _guarded(serve)
+            except _Raised as raised:
+                return Outcome(error=raised.error, raised_by_app=True)
+            except TimeoutError:
+                return Outcome(error=self._too_long(context))
+            return Outcome()
+
+        return await self._watched(context, work)
+
+    async def _watched(self, context: Context, work: Callable[[], Awaitable[Outcome]]) -> Outcome:
         started = time.perf_counter()
         outcome = Outcome(error=asyncio.CancelledError())
         self.running += 1
@@ -67,11 +87,35 @@ class Invoker:
                 context.invocation_id,
             )
             try:
-                outcome = await self._outcome(plan, value, data, context)
+                outcome = await work()
             finally:
                 self.running -= 1
                 _log(context, outcome, time.perf_counter() - started)
         return outcome
+
+    async def run_again(
+        self, plan: Plan, value: Any, data: BindingData, headers: Mapping[str, str] = _NOTHING
+    ) -> Outcome:
+        """Invoke as `run` does, and again while it fails and the function's policy says so."""
+        policy, attempt = plan.function.retry, 0
+        outcome = Outcome()
+        while True:
+            retry = RetryContext(attempt, policy.count if policy else 0, outcome.error)
+            context = Context(
+                plan.function, headers.get("traceparent"), headers.get("tracestate"), retry
+            )
+            outcome = await self.run(plan, value, data, context)
+            attempt += 1
+            delay = policy.delay(attempt) if policy else None
+            if outcome.error is None or delay is None or self.is_draining:
+                return outcome
+            logger.info(
+                "Waiting for `%s` before retrying function execution. Next attempt: '%d' of '%s'.",
+                format_seconds(delay),
+                attempt,
+                context.function_name,
+            )
+            await asyncio.sleep(delay)
 
     async def _outcome(
         self, plan: Plan, value: Any, data: BindingData, context: Context
@@ -108,11 +152,14 @@ class Invoker:
                     raise _Raised(error) from error
                 return result
         except TimeoutError:  # the limit's own: what the app raises comes as _Raised
-            raise InvocationError(
-                f"Timeout value of {format_seconds(self._timeout or 0)} exceeded by function "
-                f"'Functions.{context.function_name}' (Id: '{context.invocation_id}'). Raise "
-                "'functionTimeout' in host.json, or make the function quicker."
-            ) from None
+            raise self._too_long(context) from None
+
+    def _too_long(self, context: Context) -> InvocationError:
+        return InvocationError(
+            f"Timeout value of {format_seconds(self._timeout or 0)} exceeded by function "
+            f"'Functions.{context.function_name}' (Id: '{context.invocation_id}'). Raise "
+            "'functionTimeout' in host.json, or make the function quicker."
+        )
 
 
 async def _guarded(call: Callable[[], Awaitable[Any]]) -> Any:

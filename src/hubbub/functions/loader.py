@@ -11,7 +11,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -52,6 +52,7 @@ class Declaration:
     call: Callable[..., Any]
     directory: str
     location: str
+    config: Mapping[str, Any] = field(default_factory=dict)  # the rest of its function.json
 
 
 def load_app(root: Path, host: HostSettings, settings: AppSettings) -> LoadedApp:

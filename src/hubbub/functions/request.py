@@ -141,12 +141,35 @@ async def read_body(receive: Any, headers: Mapping[str, str], limit: int) -> byt
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def format_url(scope: Mapping[str, Any], headers: Mapping[str, str], raw_path: bytes) -> str:
-    """The address the client has asked for, path still percent-encoded."""
+def limited(receive: Any, headers: Mapping[str, str], limit: int) -> Any:
+    """ASGI's `receive` for one who reads the body in parts: it raises TooLarge past the limit."""
+    declared = headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        raise TooLarge
+    size = 0
+
+    async def receive_within_limit() -> Any:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > limit:
+            raise TooLarge
+        return message
+
+    return receive_within_limit
+
+
+def format_base(scope: Mapping[str, Any], headers: Mapping[str, str]) -> str:
+    """Scheme, host and port as the client has them."""
     host = headers.get("host")
     if not host:
         server = scope.get("server") or ("localhost", None)
         host = f"{server[0]}:{server[1]}" if server[1] else server[0]
+    return f"{scope.get('scheme', 'http')}://{host}"
+
+
+def format_url(scope: Mapping[str, Any], headers: Mapping[str, str], raw_path: bytes) -> str:
+    """The address the client has asked for, path still percent-encoded."""
     query = scope.get("query_string", b"").decode("latin-1")
     path = raw_path.decode("latin-1")
-    return f"{scope.get('scheme', 'http')}://{host}{path}{'?' + query if query else ''}"
+    return f"{format_base(scope, headers)}{path}{'?' + query if query else ''}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from urllib.parse import unquote
 
+from hubbub.functions.access import Level, parse_level
 from hubbub.functions.function import Binding, Function, FunctionError, Refusal
 from hubbub.functions.template import RouteTemplate, parse_template
 
@@ -24,6 +25,7 @@ class Route:
     path: str  # the whole template, prefix included, as it is shown
     methods: frozenset[str] | None  # upper case; None: every method
     template: RouteTemplate
+    level: Level = Level.ANONYMOUS  # the keys that are good for it
 
 
 class RouteTable:
@@ -97,7 +99,8 @@ def _route(function: Function, prefix: str, others: Iterable[Route]) -> Route:
             "with 'admin' or 'runtime'; choose another."
         )
     path = f"{prefix}/{text}".strip("/")
-    route = Route(function.name, path, _methods(trigger), parse_template(path))
+    level = parse_level(trigger.option("authLevel"))
+    route = Route(function.name, path, _methods(trigger), parse_template(path), level)
     for other in others:
         if other.path.lower() == path.lower() and _overlap(route.methods, other.methods):
             raise FunctionError(

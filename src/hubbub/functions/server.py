@@ -20,13 +20,13 @@ from uvicorn.server import Server
 
 from hubbub.errors import ConfigError
 from hubbub.functions.app import create_app
+from hubbub.functions.connections import DEFAULT_SETTING
 from hubbub.functions.host import FunctionInfo, Host, load_host, with_overrides
 from hubbub.functions.settings import (
     LocalSettings,
     read_local_settings,
     set_connection_string,
 )
-from hubbub.functions.signalr import DEFAULT_SETTING
 
 DEFAULT_PORT = 7071
 DEFAULT_ADDRESS = "127.0.0.1"

@@ -31,6 +31,9 @@ class HostSettings:
     functions: frozenset[str] | None = None  # lower-case names to load; None: all of them
     custom_headers: tuple[tuple[str, str], ...] = ()  # added to each response that lacks them
     max_outstanding_requests: int | None = None  # more at once are answered 429; None: no limit
+    retry: Mapping[str, Any] = field(default_factory=dict)  # of functions without their own
+    watched_directories: tuple[str, ...] = ()  # whose changes reload the app as well
+    watched_files: tuple[str, ...] = ()  # further names of files whose changes reload the app
     log_levels: Mapping[str, str] = field(default_factory=lambda: _NOTHING)  # category to level
 
 
@@ -158,6 +161,9 @@ def _host_settings(document: Mapping[str, Any], environ: Mapping[str, str]) -> H
             (name, str(value)) for name, value in tree.below("extensions:http:customHeaders")
         ),
         max_outstanding_requests=_limit(tree, "extensions:http:maxOutstandingRequests"),
+        retry=dict(tree.below("retry")),
+        watched_directories=tuple(str(value) for _, value in tree.below("watchDirectories")),
+        watched_files=tuple(str(value) for _, value in tree.below("watchFiles")),
         log_levels=MappingProxyType(
             {name.replace(":", "."): str(level) for name, level in tree.below("logging:logLevel")}
         ),

@@ -8,12 +8,10 @@ from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
-from jwt.algorithms import HMACAlgorithm
-from jwt.api_jws import PyJWS
-from jwt.exceptions import InvalidSignatureError, PyJWTError
 
 from hubbub.errors import ConfigError, ProtocolError
 from hubbub.protocol.endpoints import Endpoint
+from hubbub.protocol.jws import SignatureError, sign, verified_payload
 from hubbub.protocol.timestamps import format_utc
 
 __all__ = [
@@ -29,7 +27,6 @@ __all__ = [
 
 CLOCK_SKEW: Final = 300  # seconds, the default of the library that the original uses
 MAX_TOKEN_LENGTH: Final = 4096  # characters; a longer one is answered with 413
-_ALGORITHMS: Final = ("HS256", "HS512")
 # These names have a meaning in a token, so a user's claim of that name travels as asrs.u.{name}.
 _RESERVED: Final = frozenset(
     ("aud", "exp", "iat", "nbf", "iss", "actort", "acr", "azp", "c_hash", "jti", "nonce")
@@ -47,18 +44,6 @@ _CLAIM_NAMES: Final = {  # the long names of .NET's claims and what they are cal
 } | {"http://schemas.microsoft.com/ws/2008/06/identity/claims/role": "role"}
 
 _LATEST: Final = 253402300799  # the end of the year 9999, in Unix seconds
-
-
-class _Hmac(HMACAlgorithm):
-    """HMAC without PyJWT's warning: the SDKs sign HS512 with the 44 bytes of any access key."""
-
-    def check_key_length(self, key: bytes) -> None:
-        """Accept every length; the service's settings ask for 32 bytes."""
-
-
-_jws: Final = PyJWS(algorithms=())
-_jws.register_algorithm("HS256", _Hmac(HMACAlgorithm.SHA256))
-_jws.register_algorithm("HS512", _Hmac(HMACAlgorithm.SHA512))
 _payload: Final = msgspec.json.Decoder(dict[str, Any])
 _encoder: Final = msgspec.json.Encoder()
 
@@ -82,11 +67,13 @@ def issue_client_token(
     lifetime: int = 3600,
     user_id: str | None = None,
     claims: Mapping[str, Any] | Iterable[tuple[str, Any]] = (),
+    key_id: str = "0",
 ) -> str:
     """Make the token that lets a client connect to `hub`.
 
-    `now` and `lifetime` are seconds. Claims given more than once become a list. Raises
-    `ConfigError` where the endpoint has no key or the token would be longer than 4096 characters.
+    `now` and `lifetime` are seconds; `key_id` is the name of a key that a service has lent. Claims
+    given more than once become a list. Raises `ConfigError` where the endpoint has no key or the
+    token would be longer than 4096 characters.
     """
     payload: dict[str, Any] = {}
     if user_id is not None:
@@ -96,7 +83,7 @@ def issue_client_token(
         _add_claim(payload, name, value)
     payload |= {"nbf": now, "exp": now + lifetime, "iat": now}
     payload["aud"] = f"{endpoint.audience}client/?hub={hub.lower()}"
-    token = _sign(endpoint, payload)
+    token = _sign(endpoint, payload, key_id)
     if len(token) > MAX_TOKEN_LENGTH:
         raise ConfigError("AccessToken must not be longer than 4K. Pass fewer or shorter claims.")
     return token
@@ -174,12 +161,12 @@ def check_rest_audience(claims: Mapping[str, Any], path: str) -> None:
     raise _wrong_audience(audiences, advice)
 
 
-def _sign(endpoint: Endpoint, payload: Mapping[str, Any]) -> str:
+def _sign(endpoint: Endpoint, payload: Mapping[str, Any], key_id: str = "0") -> str:
     if endpoint.access_key is None:
         raise ConfigError(
             f"The connection string of {endpoint.url} has no AccessKey to sign a token with."
         )
-    return _jws.encode(_encoder.encode(payload), endpoint.access_key, "HS256", headers={"kid": "0"})
+    return sign(_encoder.encode(payload), endpoint.access_key, key_id)
 
 
 def _add_claim(payload: dict[str, Any], name: str, value: Any) -> None:
@@ -197,18 +184,18 @@ def _add_claim(payload: dict[str, Any], name: str, value: Any) -> None:
 
 
 def _verified(token: str, keys: Sequence[str]) -> dict[str, Any]:
-    for key in keys:
-        try:
-            return _payload.decode(_jws.decode_complete(token, key, _ALGORITHMS)["payload"])
-        except InvalidSignatureError:
-            continue
-        except (PyJWTError, msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise TokenError("The token is malformed", f"{type(error).__name__}: {error}") from None
-    raise TokenError(
-        "The signature key was not found",
-        "No access key of this service has signed the token: compare the AccessKey of the "
-        "connection string that issued it.",
-    )
+    try:
+        return _payload.decode(verified_payload(token, keys))
+    except SignatureError as error:
+        if error.is_malformed:
+            raise TokenError("The token is malformed", str(error)) from None
+        raise TokenError(
+            "The signature key was not found",
+            "No access key of this service has signed the token: compare the AccessKey of the "
+            "connection string that issued it.",
+        ) from None
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise TokenError("The token is malformed", f"{type(error).__name__}: {error}") from None
 
 
 def _time(claims: Mapping[str, Any], name: str) -> int | None:

@@ -4,6 +4,7 @@ It signs and compares; which keys there are and what time it is are arguments.
 """
 
 import hmac
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -11,6 +12,7 @@ from hubbub.errors import ProtocolError
 
 __all__ = ["SIGNATURE_TOLERANCE", "check_full", "is_signed", "sign_connection", "sign_full"]
 
+_TIME: Final = re.compile(r"[0-9]{1,15}")
 SIGNATURE_TOLERANCE: Final = 300  # seconds that a full signature stays good; replays end there
 
 
@@ -50,7 +52,7 @@ def check_full(
     """Check what `sign_full` made. Raises `ProtocolError` that says what does not fit."""
     entries = [entry.strip().partition("=") for entry in header.split(",")]
     times = [value for name, _, value in entries if name == "t"]
-    if len(times) != 1 or not times[0].isdecimal() or len(times[0]) > 15:
+    if len(times) != 1 or not _TIME.fullmatch(times[0]):
         raise ProtocolError("The full signature has no time stamp; it is t=SECONDS,v1=HEX.")
     time = int(times[0])
     if abs(now - time) > tolerance:

@@ -33,9 +33,9 @@ def create_app(node: Node) -> ASGIApp:
     )
     rest, clients = RestApi(node), _Endpoint(ClientEndpoint(node))
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         # What everything goes through does without the router and its layers.
-        path = scope["path"].lower() if scope["type"] == "http" else ""
+        path = scope["path"].lower()
         if path.startswith("/api/"):
             await rest(scope, receive, send)
         elif path == "/client" or path.startswith("/client/"):
@@ -44,8 +44,8 @@ def create_app(node: Node) -> ASGIApp:
             await pages(scope, receive, send)
 
     any_origin = "*" in node.settings.allowed_origins
-    return CORSMiddleware(
-        app,
+    cors = CORSMiddleware(
+        answer,
         # The browser client sends credentials, so an origin is named even where all are let in.
         allow_origins=() if any_origin else node.settings.allowed_origins,
         allow_origin_regex=".*" if any_origin else None,
@@ -53,6 +53,18 @@ def create_app(node: Node) -> ASGIApp:
         allow_headers=("*",),
         allow_credentials=True,
     )
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].startswith("/api/") and not _has_origin(scope):
+            await answer(scope, receive, send)  # a server's call: no browser asks
+        else:
+            await cors(scope, receive, send)
+
+    return app
+
+
+def _has_origin(scope: Scope) -> bool:
+    return any(name == b"origin" for name, _ in scope["headers"])
 
 
 class _Endpoint:

@@ -72,6 +72,8 @@ class LimitedHttp(HttpToolsProtocol):
         )
         if protocol is not None:
             self.transport.set_protocol(protocol)
+        # The parser holds this object: without that it is gone now, and not when cycles are sought.
+        self.parser = None  # type: ignore[assignment]  # as uvicorn does itself at the end
 
     def _holds_head_end(self, data: bytes) -> bool:
         """Whether a body that came along is what made the piece so long."""

@@ -32,12 +32,12 @@ _REFUSALS: Final = {
     400: "Something in the request is wrong; `target` names it.",
     401: "The token is missing or does not allow the call; `message` says why.",
     404: "There is no such operation, or what the path names is not there.",
+    413: "The token or the body is too long.",
     414: "Path and query are too long.",
     431: "The headers are too long.",
     503: "The store cannot be written.",
 }
 _BODY_REFUSALS: Final = {
-    413: "The body is too long.",
     415: "The content type is not one that the operation reads.",
 }
 

@@ -97,19 +97,19 @@ class Outbox:
 class _Batch:
     """The messages of one run as the bytes of each wire, joined when a wire first asks."""
 
-    __slots__ = ("_bytes", "_counts", "_deliveries")
+    __slots__ = ("_counts", "_deliveries", "ready")
 
     def __init__(self, deliveries: Sequence[Delivery]) -> None:
         self._deliveries = deliveries
-        self._bytes: dict[Wire, bytes] = {}
+        self.ready: dict[Wire, bytes] = {}
         self._counts: dict[Wire, int] = {}
 
     def framed(self, wire: Wire) -> bytes:
         """The bytes of all messages; empty where none can be said on this wire."""
-        data = self._bytes.get(wire)
+        data = self.ready.get(wire)
         if data is None:
             pieces = list(self._pieces(wire))
-            data = self._bytes[wire] = b"".join(pieces)
+            data = self.ready[wire] = b"".join(pieces)
             self._counts[wire] = len(pieces)
         return data
 
@@ -134,14 +134,18 @@ def _same_audience(delivery: Delivery) -> tuple[int, frozenset[str]]:
 def _write(
     audience: Sequence[Connection], excluded: frozenset[str], batch: _Batch, now: float
 ) -> None:
+    if excluded:
+        audience = [connection for connection in audience if connection.id not in excluded]
+    ready = batch.ready
     for connection in audience:
-        if excluded and connection.id in excluded:
-            continue
-        data = batch.framed(connection.wire)
+        wire = connection.wire
+        data = ready.get(wire)
+        if data is None:
+            data = batch.framed(wire)
         if not data:
             continue
         connection.sent_at = now
         if connection.replay is None:
             connection.write(data)
         else:
-            connection.write_tracked(data, batch.count(connection.wire))
+            connection.write_tracked(data, batch.count(wire))

@@ -1,6 +1,7 @@
 """Serves one node on a socket: the only place that knows uvicorn's settings."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -72,6 +73,9 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer, then say so."""
         await super().startup(sockets=sockets)
+        # What has been imported stays: collecting it again and again finds nothing.
+        gc.collect()
+        gc.freeze()
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -56,7 +56,7 @@ _PAYLOAD: Final = Body(
     {
         "application/json": "PayloadMessage",
         "application/octet-stream": "Records",
-        "application/x-msgpack": "Records",
+        "application/x-msgpack": "PayloadMessage",
     }
 )
 _EXISTS: Final = ("HEAD", "GET")

@@ -59,7 +59,7 @@ def explain(outcome: Outcome, event: Event) -> str:
         reason = f" {outcome.reason}" if outcome.reason else ""
         what = f"{outcome.where} answered {outcome.status}{reason}."
         return f"{what} {_status_advice(outcome, event, name)}"
-    return f"{outcome.where}: {outcome.detail} {_ADVICE[outcome.kind]}"
+    return f"{outcome.where}: {outcome.detail.rstrip('.')}. {_ADVICE[outcome.kind]}"
 
 
 def _status_advice(outcome: Outcome, event: Event, name: str) -> str:

@@ -174,6 +174,7 @@ class Upstream:
                 except Exception:
                     # The connection and its next messages must survive what nobody thought of.
                     _logger.exception("upstream: a delivery failed")
+                    _fail(connection, pending)
                 if inbox.first is pending:
                     inbox.drop_first()
         finally:
@@ -277,6 +278,15 @@ def _refusal(message: Invocation | StreamInvocation) -> str | None:
     if len(message.target) > _MAX_TARGET:
         return f"Invocation failed, a method's name has at most {_MAX_TARGET} characters."
     return None
+
+
+def _fail(connection: "Connection", pending: Pending) -> None:
+    """End an invoke of which nobody knows how it went."""
+    if isinstance(pending, Invocation) and pending.invocation_id is not None:
+        outcome = Outcome(kind=Kind.BROKEN)
+        connection.send(
+            completion_for(outcome, pending.invocation_id, pending.target, connection.hub)
+        )
 
 
 def _reject(connection: "Connection", inbox: Inbox, outcome: Outcome) -> None:

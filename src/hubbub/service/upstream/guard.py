@@ -30,12 +30,14 @@ class GuardedResolver(AbstractResolver):
 
     def __init__(self, resolver: AbstractResolver | None = None) -> None:
         self.literal_hosts: frozenset[str] = frozenset()  # those that the operator has written
-        self._resolver = resolver or DefaultResolver()
+        self._resolver = resolver
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         """The addresses of `host` that may be used. Raises `DeliveryError` where none may be."""
+        if self._resolver is None:
+            self._resolver = DefaultResolver()  # it wants a running loop
         found = await self._resolver.resolve(host, port, family)
         is_literal = host.lower() in self.literal_hosts
         reasons = [forbidden(result["host"], is_literal=is_literal) for result in found]
@@ -46,7 +48,8 @@ class GuardedResolver(AbstractResolver):
 
     async def close(self) -> None:
         """Let go of the system's resolver."""
-        await self._resolver.close()
+        if self._resolver is not None:
+            await self._resolver.close()
 
 
 def check_host(host: str, *, is_literal: bool) -> None:

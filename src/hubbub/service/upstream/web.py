@@ -80,8 +80,11 @@ class AppClient:
             raise DeliveryError(Kind.UNREACHABLE, str(error)) from None
         except aiohttp.ClientPayloadError as error:
             raise DeliveryError(Kind.CUT_OFF, f"The answer ended early: {error}") from None
-        except (aiohttp.InvalidURL, ValueError) as error:
-            raise DeliveryError(Kind.BAD_URL, f"{type(error).__name__}: {error}") from None
+        except (aiohttp.InvalidURL, ValueError):
+            # The error's own text is the URL, and that may hold secrets.
+            raise DeliveryError(Kind.BAD_URL, "That is no URL that can be called.") from None
+        except aiohttp.ClientResponseError as error:
+            raise DeliveryError(Kind.BROKEN, f"No HTTP: {_first_line(error.message)}") from None
         except (aiohttp.ClientError, OSError) as error:
             raise DeliveryError(Kind.BROKEN, f"{type(error).__name__}: {error}") from None
 
@@ -126,16 +129,24 @@ def _redirected(url: URL, response: aiohttp.ClientResponse) -> URL:
     location = response.headers.get("Location", "")
     try:
         target = url.join(URL(location))
+        is_same = target.origin() == url.origin()
+        shown = target.with_query(None).with_fragment(None).with_user(None)
     except ValueError:
-        raise DeliveryError(Kind.REDIRECT, "It redirects to what is no URL.") from None
-    shown = target.with_query(None).with_fragment(None).with_user(None)
-    if target.origin() != url.origin():
+        raise DeliveryError(
+            Kind.REDIRECT, "It redirects to what is no URL of a web server."
+        ) from None
+    if not is_same:
         raise DeliveryError(Kind.REDIRECT, f"It redirects to another host: {shown}.")
     if response.status not in _SAME_METHOD:
         raise DeliveryError(
             Kind.REDIRECT, f"It redirects with {response.status}, which drops the body, to {shown}."
         )
     return target
+
+
+def _first_line(text: str) -> str:
+    """The parser's complaint without the bytes that it quotes below."""
+    return text.strip().partition("\n")[0].rstrip(":")
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:

@@ -1,0 +1,19 @@
+"""Easy Auth: the headers in which a platform in front of the app says who has signed in.
+
+Only such a platform may say so. What a client sends itself under these names is dropped, unless
+the operator says that a trusted proxy fills them.
+"""
+
+from collections.abc import Iterable
+
+TRUST_SETTING = "HUBBUB_TRUST_PRINCIPAL_HEADERS"
+_PREFIXES = (b"x-ms-client-principal", b"x-ms-token-")
+
+Pairs = list[tuple[bytes, bytes]]
+
+
+def without_principal(headers: Iterable[tuple[bytes, bytes]]) -> Pairs:
+    """The headers but for those that name a principal; WSGI cannot tell `_` and `-` apart."""
+    return [
+        pair for pair in headers if not pair[0].lower().replace(b"_", b"-").startswith(_PREFIXES)
+    ]

@@ -1,0 +1,49 @@
+"""The one answer to an HTTP request, with the headers that every answer gets: CORS, custom ones.
+
+It sends whole responses and streams. What is answered is decided elsewhere.
+"""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from hubbub.functions.cors import CorsPolicy
+from hubbub.functions.response import Headers, Response
+
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class Reply:
+    """Where the answer to one request goes. Calling it with messages is ASGI's `send`."""
+
+    def __init__(self, send: Send, cors: CorsPolicy, origin: str | None, custom: Headers) -> None:
+        """`custom` headers are added where the response has none of their name."""
+        self.has_started = False
+        self._send = send
+        self._cors = cors
+        self._origin = origin
+        self._custom = custom
+
+    async def __call__(self, message: Message) -> None:
+        """Send one message of a stream."""
+        if message["type"] == "http.response.start":
+            pairs = tuple((bytes(n).lower(), bytes(v)) for n, v in message.get("headers", ()))
+            allowed = self._cors.apply(Response(message["status"], pairs), self._origin)
+            message = {**message, "headers": self._complete(list(allowed.headers))}
+            self.has_started = True
+        await self._send(message)
+
+    async def whole(self, response: Response) -> None:
+        """Send a response that is complete."""
+        allowed = self._cors.apply(response, self._origin)
+        headers = self._complete(allowed.wire_headers())
+        self.has_started = True
+        start = {"type": "http.response.start", "status": allowed.status, "headers": headers}
+        await self._send(start)
+        await self._send({"type": "http.response.body", "body": allowed.body})
+
+    def _complete(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        if self._custom:
+            present = {name for name, _ in headers}
+            headers += [pair for pair in self._custom if pair[0] not in present]
+        return headers

@@ -1,0 +1,266 @@
+"""Fires the timers of an app when they are due: one at a time each, in one host of several.
+
+When that is, `schedule` says; what is remembered, `state` keeps; how a function runs is `invoke`'s
+affair.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import azure.functions as func
+
+from hubbub.errors import ConfigError
+from hubbub.functions.bindings import Plan
+from hubbub.functions.expressions import BindingData, Values, required_text
+from hubbub.functions.function import Function
+from hubbub.functions.invoke import Outcome
+from hubbub.functions.schedule import Schedule, occurrences, parse_schedule
+from hubbub.functions.settings import AppSettings
+from hubbub.functions.state import Status, TimerStore
+
+logger = logging.getLogger("hubbub.functions")
+
+Invoke = Callable[[Plan, Any, BindingData], Awaitable[Outcome]]
+_LEASE = 15.0  # seconds that a host which is gone keeps others from firing its timers
+_RENEWAL = 5.0  # seconds from one renewal of the lease to the next
+_NAP = 60.0  # seconds at most between two looks at the clock, which may be put
+
+
+class Clock(Protocol):
+    """The present, and waiting for a later one."""
+
+    def now(self) -> datetime:
+        """The present moment in UTC."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+class SystemClock:
+    """The machine's clock. Satisfies `Clock`."""
+
+    def now(self) -> datetime:
+        """The present moment in UTC."""
+        return datetime.now(UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """A function and when it is due."""
+
+    plan: Plan
+    schedule: Schedule
+    runs_on_startup: bool
+    is_monitored: bool  # what was missed while no host ran is made up for
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self.plan.function.name
+
+
+def build_timer(plan: Plan, settings: AppSettings) -> Timer:
+    """The timer of a function with a `timerTrigger`, or a FunctionError."""
+    trigger = plan.function.trigger
+    schedule = parse_schedule(required_text(trigger, "schedule", settings))
+    return Timer(
+        plan,
+        schedule,
+        runs_on_startup=trigger.option("runOnStartup", False) is True,
+        is_monitored=trigger.option("useMonitor", True) is not False and schedule.is_monitored,
+    )
+
+
+class Timers:
+    """Fires timers from `start` to `stop`."""
+
+    def __init__(
+        self, store: TimerStore, invoke: Invoke, zone: tzinfo, app: str, clock: Clock | None = None
+    ) -> None:
+        """`app` is what hosts of the same app have in common, should they share the store."""
+        self._store = store
+        self._invoke = invoke
+        self._zone = zone
+        self._app = app
+        self._clock = clock or SystemClock()
+        self._owner = f"{socket.gethostname()}:{os.getpid()}:{id(self)}"
+        self._timers: list[Timer] = []
+        self._task: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Task[Outcome]] = set()
+
+    def __repr__(self) -> str:
+        return f"<Timers {len(self._timers)} timers, {len(self._running)} running>"
+
+    def add(self, timer: Timer) -> None:
+        """Take a timer up, before `start`."""
+        self._timers.append(timer)
+
+    def schedule_of(self, function: Function) -> str:
+        """The schedule of a function that was taken up, as it was written."""
+        return next(str(t.schedule) for t in self._timers if t.plan.function is function)
+
+    def start(self) -> None:
+        """Begin to fire."""
+        if self._timers and self._task is None:
+            self._task = asyncio.create_task(self._lead())
+
+    async def stop(self) -> None:
+        """Fire no more. What runs goes on; `drain` waits for it."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def drain(self, seconds: float) -> None:
+        """Wait for what runs, and let another host lead."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=seconds)
+        if self._timers:
+            await self._keep(self._store.resign, self._app, self._owner)
+        self._store.close()
+
+    async def _lead(self) -> None:
+        """Fire while this host has the lease, and wait for it otherwise."""
+        while True:
+            while not await self._renew():
+                await self._clock.sleep(_RENEWAL)
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._serve(timer)) for timer in self._timers]
+                while await self._renew():
+                    await self._clock.sleep(_RENEWAL)
+                logger.warning("Another host of this app fires its timers; this one waits.")
+                for task in tasks:
+                    task.cancel()
+
+    async def _renew(self) -> bool:
+        now = self._clock.now().timestamp()
+        taken = await self._keep(self._store.lead, self._app, self._owner, now, _LEASE)
+        return taken is not False  # a store that fails must not stop the timers
+
+    async def _keep(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Call the store in a thread; None where it fails, which the log says."""
+        try:
+            return await asyncio.to_thread(call, *arguments)
+        except Exception as error:  # a full disk or a locked file must not stop the timers
+            logger.error("The schedule of the timers could not be kept: %s", error)
+            return None
+
+    async def _serve(self, timer: Timer) -> None:
+        """Fire one timer whenever it is due."""
+        now = self._clock.now()
+        self._announce(timer, now)
+        status = await self._resume(timer, now) if timer.is_monitored else None
+        fired = now
+        if status is not None and now > status.next:
+            logger.warning("Function '%s' is past due on startup. Executing now.", timer.name)
+            await self._fire(timer, now, status, past_due=True)
+        elif timer.runs_on_startup:
+            await self._fire(timer, now, status)
+        while (due := timer.schedule.next(fired, self._zone)) is not None:
+            await self._wait_until(due)
+            # Of several occurrences that a long run has missed, one is made up for. A clock that
+            # wakes too early must not fire the same occurrence twice.
+            fired = max(due, self._clock.now())
+            if timer.is_monitored:
+                status = await self._keep(self._store.read, self._key(timer))
+            await self._fire(timer, fired, status)
+
+    def _announce(self, timer: Timer, now: datetime) -> None:
+        coming = occurrences(timer.schedule, now, self._zone, 5)
+        lines = "\n".join(moment.astimezone(self._zone).isoformat() for moment in coming)
+        logger.info(
+            "The next %d occurrences of the '%s' schedule (%s) will be:\n%s",
+            len(coming), timer.name, timer.schedule, lines,
+        )  # fmt: skip
+
+    async def _wait_until(self, due: datetime) -> None:
+        while (left := (due - self._clock.now()).total_seconds()) > 0:
+            await self._clock.sleep(min(left, _NAP))
+
+    async def _resume(self, timer: Timer, now: datetime) -> Status | None:
+        """What is remembered, brought up to date where the schedule has changed since."""
+        status: Status | None = await self._keep(self._store.read, self._key(timer))
+        since = now if status is None else status.last or status.updated
+        due = timer.schedule.next(since, self._zone)
+        if due is None or (status is not None and status.next == due):
+            return status
+        if due < now:  # under the new schedule nothing was missed
+            due = timer.schedule.next(now, self._zone) or due
+        status = Status(None, due, since)
+        await self._keep(self._store.write, self._key(timer), status)
+        return status
+
+    async def _fire(
+        self, timer: Timer, moment: datetime, status: Status | None, *, past_due: bool = False
+    ) -> None:
+        value = timer_request(status, past_due=past_due)
+        run = asyncio.ensure_future(self._run(timer, value))
+        self._running.add(run)
+        run.add_done_callback(self._running.discard)
+        await asyncio.shield(run)
+        if timer.is_monitored and (due := timer.schedule.next(moment, self._zone)) is not None:
+            now = Status(moment, due, moment)
+            await self._keep(self._store.write, self._key(timer), now)
+
+    async def _run(self, timer: Timer, value: Any) -> Outcome:
+        return await self._invoke(timer.plan, value, Values({}))
+
+    def _key(self, timer: Timer) -> str:
+        return f"{self._app}/{timer.name}"
+
+
+def timer_request(status: Status | None = None, *, past_due: bool = False) -> Any:
+    """The `func.TimerRequest` of one firing (functions facts, 3.3)."""
+    described = None
+    if status is not None:
+        described = {
+            "Last": (status.last or datetime.min.replace(tzinfo=UTC)).isoformat(),
+            "Next": status.next.isoformat(),
+            "LastUpdated": status.updated.isoformat(),
+        }
+    payload = {
+        "Schedule": {"AdjustForDST": True},
+        "ScheduleStatus": described,
+        "IsPastDue": past_due,
+    }
+    registry: Any = func.get_binding_registry()  # type: ignore[no-untyped-call]
+    datum = SimpleNamespace(type="json", value=json.dumps(payload))
+    return registry.get("timerTrigger").decode(datum, trigger_metadata=None)
+
+
+def local_zone(settings: AppSettings, link: Path = Path("/etc/localtime")) -> tzinfo:
+    """The zone of the schedules: WEBSITE_TIME_ZONE, else TZ, else the machine's."""
+    for name in ("WEBSITE_TIME_ZONE", "TZ"):
+        if text := (settings.find(name) or "").removeprefix(":"):
+            return _zone(name, text)
+    _, found, key = str(link.resolve()).partition("zoneinfo/")
+    with suppress(ZoneInfoNotFoundError, ValueError):
+        if found:
+            return ZoneInfo(key)
+    return datetime.now().astimezone().tzinfo or UTC
+
+
+def _zone(name: str, text: str) -> tzinfo:
+    try:
+        return ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigError(
+            f"The setting {name} is '{text}', which is no time zone known here. Write a name such "
+            "as Europe/Berlin."
+        ) from None
