@@ -19,6 +19,7 @@ from benchmarks.ingress import ingress
 from benchmarks.native import MissingCompilerError, Programs, compiled
 from benchmarks.process import BenchmarkError, raise_file_limit
 from benchmarks.size import Size
+from benchmarks.upstream import upstream
 
 __all__ = ["BENCHMARKS", "main"]
 
@@ -28,6 +29,7 @@ BENCHMARKS: Final[dict[str, Callable[[Programs, Size], list[Figure]]]] = {
     "idle": idle,
     "connects": connects,
     "ingress": ingress,
+    "upstream": upstream,
 }
 
 

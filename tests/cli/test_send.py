@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from tests.cli.calling import call, invoke, read
-from tests.service.running import Running, Service
+from tests.service.running import Running
 
 from hubbub.errors import ConfigError, ServiceError
 from hubbub.protocol.messages import Completion, Invocation
@@ -39,34 +39,24 @@ async def test_a_send_reaches_whom_its_options_name(options: list[str], receiver
             assert await client.calls(len(expected) + 1) == [*expected, ("end", [])]
 
 
-async def answer_once(service: Service) -> None:
-    client = await service.connect()
-    ready.set()
-    message = await client.message()
-    assert isinstance(message, Invocation)
-    assert message.invocation_id is not None
-    result = client.codec.encode_value({"sum": 3})
-    completion = Completion(invocation_id=message.invocation_id, result=result)
-    await client.socket.send(client.codec.encode(completion).decode())
-
-
-ready: asyncio.Event
-
-
 async def test_the_result_of_a_client_is_waited_for() -> None:
-    global ready
-    ready = asyncio.Event()
     async with Running(ServiceSettings()) as service:
-        answering = asyncio.ensure_future(answer_once(service))
-        await ready.wait()
-        number = service.only_connection().id
+        client = await service.connect()
 
-        told = await read(
-            service, "send", "chat", "add", "1", "2", "--connection", number, "--wait"
+        async def answer() -> None:
+            message = await client.message()
+            assert isinstance(message, Invocation)
+            assert message.invocation_id is not None
+            result = client.codec.encode_value({"sum": 3})
+            completion = Completion(invocation_id=message.invocation_id, result=result)
+            await client.socket.send(client.codec.encode(completion).decode())
+
+        options = ("--connection", service.only_connection().id, "--wait")
+        told, _ = await asyncio.gather(
+            read(service, "send", "chat", "add", "1", *options), answer()
         )
 
         assert told == {"result": {"sum": 3}}
-        await answering
 
 
 async def test_what_is_done_is_one_document_for_programs() -> None:

@@ -1,9 +1,11 @@
 """`hubbub users`, `groups` and `connections`: who is there, for people and for programs."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from tests.cli.calling import call, invoke, read
+from tests.cli.programs import run, running
 from tests.service.running import Client, Running, Service
 
 from hubbub.protocol.messages import Close
@@ -111,3 +113,24 @@ def test_a_member_is_a_user_or_a_connection(options: list[str], sentence: str) -
 
     assert result.exit_code == 2
     assert sentence in result.stderr
+
+
+def test_a_membership_survives_a_service_that_is_killed(tmp_path: Path) -> None:
+    options = ("service", "--port", "0", "--data", str(tmp_path / "data"))
+    with running(*options, cwd=tmp_path, log=tmp_path / "log") as (process, facts):
+        text = facts["service"]["connectionString"]
+        added = invoke(
+            "groups", "add", "chat", "red", "--user", "ann", AzureSignalRConnectionString=text
+        )
+        assert added.exit_code == 0
+        process.kill()
+        process.wait()
+
+    with running(*options, cwd=tmp_path, log=tmp_path / "log") as (_, facts):
+        text = facts["service"]["connectionString"]
+        told = invoke("users", "groups", "chat", "ann", AzureSignalRConnectionString=text)
+        second = run("service", "--port", "0", "--data", str(tmp_path / "data"))
+
+    assert "red" in told.stdout
+    assert second.returncode == 2
+    assert "Is another service using the same folder?" in second.stderr

@@ -137,7 +137,7 @@ def generic(kind: str, rest: str = "", name: str = "x") -> str:
         ),
         (
             route(extra=generic("input_binding", 'type="signalRTrigger"'), arguments="req, x"),
-            "'signalRTrigger' are not supported by this host.",
+            "Multiple trigger bindings defined.",
         ),
         (
             route(extra=generic("input_binding", 'type="signalR", hubName="h"'),
@@ -164,8 +164,20 @@ def generic(kind: str, rest: str = "", name: str = "x") -> str:
             "is never closed",
         ),
         (
-            '\n@app.timer_trigger(arg_name="t", schedule="* * * * *")\ndef bad(t): ...\n',
-            "bindings of type 'timerTrigger' are not supported by this host.",
+            '\n@app.timer_trigger(arg_name="t", schedule="hourly")\ndef bad(t): ...\n',
+            "The schedule expression 'hourly' was not recognized",
+        ),
+        (
+            '\n@app.timer_trigger(arg_name="t", schedule="%WHEN%")\ndef bad(t): ...\n',
+            "'%WHEN%' does not resolve to a value.",
+        ),
+        (
+            '\n@app.queue_trigger("m", "q", "C")\ndef bad(m): ...\n',
+            "bindings of type 'queueTrigger' are not supported by this host.",
+        ),
+        (
+            '\n@app.retry("never", "1")\n@app.route()\ndef bad(req): ...\n',
+            "the retry strategy 'never' is not known",
         ),
     ],
 )  # fmt: skip

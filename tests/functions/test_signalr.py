@@ -198,7 +198,10 @@ async def negotiated(load: Load, properties: str, **request: Any) -> tuple[int, 
     """The status of a negotiate call, and the claims of the token."""
     host = load(
         negotiating(f'hubName="chat", connectionStringSetting="MY_SIGNALR", {properties}'),
-        {"ConnectionStrings__MY_SIGNALR": "Endpoint=https://a.example;AccessKey=key-of-tests;"},
+        {
+            "ConnectionStrings__MY_SIGNALR": "Endpoint=https://a.example;AccessKey=key-of-tests;",
+            "HUBBUB_TRUST_PRINCIPAL_HEADERS": "true",
+        },
     )
     answer = await call(host, "POST", "/api/negotiate" + request.pop("query", ""), **request)
     if answer.status != 200:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 import pytest
 from tests.service.conftest import Start
-from tests.service.running import Answer, Service
+from tests.service.running import PATIENCE, Answer, Service
 
 from hubbub.protocol.tokens import issue_rest_token
 from hubbub.service.store import MemoryStore, StoreError
@@ -195,6 +195,19 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_all_there(start: St
         check_error(answer, 413, "body", "PayloadTooLarge")
     fits = PAYLOAD.ljust(1000)
     assert (await service.rest("POST", SEND, fits)).status == 202
+
+
+async def test_a_body_that_is_announced_too_long_is_not_waited_for(service: Service) -> None:
+    reader, writer = await asyncio.open_connection(*service.url.removeprefix("http://").split(":"))
+    head = f"POST {SEND} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.rest_token(SEND)}"
+    writer.write(f"{head}\r\nContent-Length: 1048577\r\n\r\n".encode())
+
+    async with asyncio.timeout(PATIENCE):
+        status = await reader.readline()
+
+    assert status.startswith(b"HTTP/1.1 413 ")
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_an_address_over_12_kb_is_refused(service: Service) -> None:

@@ -14,7 +14,8 @@ from aiohttp import web
 from tests.service.conftest import Start
 from tests.service.upstream_app import Received, result, running_app, running_service, upstream
 
-from hubbub.protocol.upstreamsettings import Identity, SecretSource
+from hubbub.protocol.upstreamsettings import Identity, SecretSource, UpstreamSettings
+from hubbub.protocol.upstreamtemplate import Template
 from hubbub.service.upstream.authentication import (
     AzureIdentity,
     TokenEndpoint,
@@ -22,6 +23,7 @@ from hubbub.service.upstream.authentication import (
     TokenSource,
     token_source,
 )
+from hubbub.service.upstream.delivery import Courier
 from hubbub.service.upstream.issuer import ServiceIssuer
 from hubbub.service.upstream.outcome import DeliveryError, Kind
 from hubbub.service.upstream.secret import Secrets
@@ -98,6 +100,16 @@ async def test_a_key_file_that_holds_no_key_is_refused(
     with pytest.raises(DeliveryError, match=r"holds no RSA key in PEM.*Remove the file") as caught:
         await tokens.authorization(RESOURCE)
     assert caught.value.kind is Kind.NO_TOKEN
+
+
+async def test_new_settings_keep_the_key_that_apps_know_unless_the_identity_changes() -> None:
+    courier = Courier(["k" * 32], UpstreamSettings(), url="http://here")
+    tokens = courier.tokens
+
+    courier.use(UpstreamSettings(templates=(Template(url_template="http://other/"),)))
+    assert courier.tokens is tokens
+    courier.use(UpstreamSettings(identity=Identity(issuer="http://there")))
+    assert courier.tokens is not tokens
 
 
 async def test_a_token_is_used_until_five_minutes_before_its_end() -> None:

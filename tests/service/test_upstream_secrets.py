@@ -1,6 +1,7 @@
 """Secrets in upstream URLs: files, the environment, and a Key Vault behind the real Azure SDK."""
 
 import logging
+import os
 import ssl
 import sys
 import threading
@@ -169,6 +170,27 @@ async def test_an_app_gets_its_secret_and_the_log_does_not(
     ours = [r.getMessage() for r in caplog.records if r.name.startswith("hubbub")]
     assert "/hook" in str(ours)
     assert "precious" not in str(ours)
+
+
+async def test_a_whole_url_can_be_a_secret_and_lead_to_this_machine(tmp_path: Path) -> None:
+    async with running_app() as app:
+        (tmp_path / "url").write_text(f"{app.url}/from/{{hub}}")
+        template = Template(url_template=f"{{@Hubbub.File(Path={tmp_path}/url)}}/{{event}}")
+        async with running_service(template) as service:
+            client = await service.connect()
+            assert await result(client, "hello") == []
+
+    assert app.received[1].path == "/from/chat/hello"
+
+
+async def test_a_secret_that_makes_no_url_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
+    template = Template(url_template="{@Hubbub.Environment(Name=PATH)}/hook")
+    async with running_service(template) as service:
+        client = await service.connect()
+        assert await result(client, "hello") == "Invocation failed, status code 500"
+
+    assert "{secret}/hook" in caplog.text
+    assert os.environ["PATH"] not in caplog.text
 
 
 async def test_a_secret_that_cannot_be_read_ends_the_invoke() -> None:

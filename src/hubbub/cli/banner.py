@@ -22,7 +22,10 @@ def function_lines(facts: Mapping[str, Any]) -> str:
     lines = [f"Functions on {facts['url']}", ""]
     for function in functions:
         methods = f"[{','.join(function['methods'])}] " if function["methods"] else ""
-        lines.append(f"  {function['name']:{width}}  {methods}{function['url']}".rstrip())
+        where = function["url"] or f"{function['trigger']} {function['detail']}".rstrip()
+        lines.append(f"  {function['name']:{width}}  {methods}{where}".rstrip())
+    if facts.get("keys"):
+        lines += ["", f"  Keys are asked for; they are in {facts['keys']}"]
     if facts["warnings"]:
         lines += ["", *(f"  ! {warning}" for warning in facts["warnings"])]
     return "\n".join([*lines, ""])

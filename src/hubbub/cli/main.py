@@ -18,6 +18,8 @@ _COMMANDS: Final = {
     "start": "hubbub.cli.start",
     "service": "hubbub.cli.service",
     "host": "hubbub.cli.host",
+    "new": "hubbub.cli.new",
+    "listen": "hubbub.cli.listen",
     "qr": "hubbub.cli.qr",
     "send": "hubbub.cli.send",
     "token": "hubbub.cli.token",

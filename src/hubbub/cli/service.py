@@ -14,7 +14,7 @@ from hubbub.cli.upstream import settings_path, upstream_templates
 from hubbub.errors import ConfigError
 from hubbub.protocol.endpoints import format_connection_string
 from hubbub.service.server import serve
-from hubbub.service.settings import EMULATOR_KEY, ServiceSettings
+from hubbub.service.settings import EMULATOR_KEY, EntraSettings, ServiceSettings
 from hubbub.service.store import SqliteStore
 
 __all__ = ["service"]
@@ -36,6 +36,9 @@ __all__ = ["service"]
     multiple=True,
     help="A web origin whose pages may connect. Default: every origin, on loopback.",
 )
+@click.option("--entra-issuer", help="Take REST tokens of this issuer (`iss`) too.")
+@click.option("--entra-keys", help="Where the issuer's keys (JWKS) are, for --entra-issuer.")
+@click.option("--entra-role", "roles", multiple=True, help="Only with this role; repeatable.")
 @click.option("--insecure", is_flag=True, help="Allow the emulator's key and * beyond loopback.")
 @click.option(
     "--data",
@@ -60,6 +63,9 @@ def service(
     address: str,
     access_keys: tuple[str, ...],
     origins: tuple[str, ...],
+    entra_issuer: str | None,
+    entra_keys: str | None,
+    roles: tuple[str, ...],
     insecure: bool,
     data: Path | None,
     upstream: str | None,
@@ -80,6 +86,7 @@ def service(
     finds_file = fd is None and upstream is None
     settings = ServiceSettings(
         access_keys=access_keys or (EMULATOR_KEY,),
+        entra=_entra(entra_issuer, entra_keys, roles),
         allowed_origins=origins or ("*",),
         upstream_templates=upstream_templates(upstream),
         settings_file=settings_path(settings_file) if settings_file or finds_file else None,
@@ -106,3 +113,11 @@ def service(
         if ready_fd is None:
             raise
         report(ready_fd, {"error": str(error)})
+
+
+def _entra(issuer: str | None, keys: str | None, roles: tuple[str, ...]) -> EntraSettings | None:
+    if issuer is None and keys is None and not roles:
+        return None
+    if issuer is None or keys is None:
+        raise ConfigError("--entra-issuer and --entra-keys go together.")
+    return EntraSettings({issuer: keys}, roles=roles)

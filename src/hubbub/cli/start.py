@@ -12,6 +12,7 @@ import click
 
 from hubbub.cli.banner import function_lines, service_lines
 from hubbub.cli.network import lan_address, listen, named_localhost, origin
+from hubbub.cli.reload import HostChildren, worker_count
 from hubbub.cli.supervisor import Child, Supervisor
 from hubbub.cli.upstream import settings_path
 from hubbub.errors import ConfigError
@@ -50,6 +51,8 @@ _WEBHOOKS: Final = "/runtime/webhooks/signalr"  # where a function host takes ev
     type=click.Path(path_type=Path),
     help="The emulator's settings file. Its upstreams replace APP, which gets all events else.",
 )
+@click.option("--enable-auth", is_flag=True, help="Ask for function keys, as on Azure.")
+@click.option("--no-reload", is_flag=True, help="Do not load the app again when it changes.")
 @click.option("--log-level", default="info", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the ready line as JSON.")
 def start(
@@ -61,6 +64,8 @@ def start(
     origins: tuple[str, ...],
     data: Path | None,
     settings_file: Path | None,
+    enable_auth: bool,
+    no_reload: bool,
     log_level: str,
     as_json: bool,
 ) -> None:
@@ -78,7 +83,7 @@ def start(
     place = _Place(address)
     key = access_key or (EMULATOR_KEY if place.is_loopback else secrets.token_urlsafe(33))
     service_socket = listen(address, service_port, option="--service-port")
-    service_url = origin(service_socket)
+    service_url = origin(service_socket, None if place.is_loopback else place.name)
     text = place.connection_string(origin(service_socket), key, service_socket.getsockname()[1])
     options = ["--log-level", log_level]
     allowed = list(origins)
@@ -87,7 +92,7 @@ def start(
     file = settings_path(settings_file) if settings_file or app is None else None
     if file is not None:
         service_options.append(f"--settings={file.resolve()}")
-    children = []
+    host = None
     if app is not None:
         host_port = next(number for number in (port, local.port, 7071) if number is not None)
         host_socket = listen(address, host_port, option="--port")
@@ -95,8 +100,17 @@ def start(
         allowed += [entry for entry in local.cors if entry != "*"]
         environment = _app_environment(text, local, place)
         arguments = ["host", str(app), *options]
+        arguments += [f"--data={data.resolve()}"] if data is not None else []
+        arguments += ["--enable-auth"] if enable_auth else []
         service_options.append(f"--upstream={origin(host_socket)}{_WEBHOOKS}")
-        children.append(Child("function host", arguments, host_socket.fileno(), environment))
+        host = HostChildren(
+            app,
+            arguments,
+            host_socket.fileno(),
+            environment,
+            workers=worker_count(local, os.environ),
+            reloads=not no_reload,
+        )
     if place.is_loopback and not origins:
         allowed = ["*"]
     settings = ServiceSettings(access_keys=(key,), allowed_origins=tuple(allowed))
@@ -104,13 +118,13 @@ def start(
     service_options += [f"--allow-origin={entry}" for entry in allowed]
     arguments = ["service", *options, *service_options]
     keys = {"HUBBUB_ACCESS_KEY": key}  # the environment, because others can see arguments
-    children.insert(0, Child("service", arguments, service_socket.fileno(), keys))
-    with Supervisor(children) as supervisor:
+    service = Child("service", arguments, service_socket.fileno(), keys)
+    with Supervisor([service] if host is None else [service, host]) as supervisor:
         supervisor.start()
         facts: dict[str, Any] = {"service": {"url": service_url, "connectionString": text}}
-        if app is not None:
+        if host is not None:
             host_url = origin(host_socket, None if place.is_loopback else place.name)
-            facts["host"] = _at(children[1].facts, host_url)
+            facts["host"] = _at(host.facts, host_url)
         _say(facts, as_json)
         supervisor.run()
 
@@ -183,7 +197,12 @@ def _at(facts: Mapping[str, Any], url: str) -> dict[str, Any]:
         {**function, "url": function["url"].replace(base, url, 1)}
         for function in facts["functions"]
     ]
-    return {"url": url, "functions": functions, "warnings": facts["warnings"]}
+    return {
+        "url": url,
+        "functions": functions,
+        "keys": facts["keys"],
+        "warnings": facts["warnings"],
+    }
 
 
 def _say(facts: Mapping[str, Any], as_json: bool) -> None:

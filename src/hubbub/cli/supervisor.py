@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import IO, Any, Final
+from typing import IO, Any, Final, Protocol
 
 from hubbub.errors import ConfigError, HubbubError
 
@@ -84,6 +84,11 @@ class Child:
         """Whether the process is gone."""
         return self._process is not None and self._process.poll() is not None
 
+    def refresh(self) -> None:
+        """Start the process again if it has ended by itself."""
+        if self.has_ended():
+            self.restart()
+
     def restart(self) -> None:
         """Start again after the process ended by itself; give up on one that keeps ending."""
         assert self._process is not None
@@ -119,10 +124,29 @@ class Child:
         self._process.stdin.close()
 
 
+class Supervised(Protocol):
+    """What the supervisor keeps running: a `Child`, or several that are one for it."""
+
+    def start(self) -> None:
+        """Start it."""
+
+    def wait_until_ready(self) -> None:
+        """Wait for its word, or raise what is wrong."""
+
+    def refresh(self) -> None:
+        """Look whether something has ended, and start it again."""
+
+    def ask_to_stop(self) -> None:
+        """Tell it to end."""
+
+    def stop(self, deadline: float) -> None:
+        """Wait for its end until the monotonic time `deadline`, then kill it."""
+
+
 class Supervisor:
     """Keeps children running until a signal says stop. Use it as a context manager."""
 
-    def __init__(self, children: Sequence[Child]) -> None:
+    def __init__(self, children: Sequence[Supervised]) -> None:
         self._children = children
         self._signals = 0
         self._wake_read, self._wake_write = os.pipe()
@@ -157,8 +181,7 @@ class Supervisor:
         """Return when SIGINT or SIGTERM came; start again what ends by itself until then."""
         while not self._signals:
             for child in self._children:
-                if child.has_ended():
-                    child.restart()
+                child.refresh()
             # A signal writes its number here, also one that came since the look at the children.
             os.read(self._wake_read, 512)
 

@@ -8,6 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from hubbub.client.blocking import SyncServiceClient
     from hubbub.client.connection import ConnectionState, HubClient
     from hubbub.client.failures import (
         ConnectError,
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
         ServerClosedError,
     )
     from hubbub.client.management import ServiceClient
+    from hubbub.client.restretry import RestRetry
     from hubbub.client.retry import Backoff, RetryPolicy
 
 __all__ = [
@@ -27,9 +29,11 @@ __all__ = [
     "HubClient",
     "HubError",
     "OverloadError",
+    "RestRetry",
     "RetryPolicy",
     "ServerClosedError",
     "ServiceClient",
+    "SyncServiceClient",
 ]
 
 _HOMES: Final = {
@@ -40,9 +44,11 @@ _HOMES: Final = {
     "HubClient": "connection",
     "HubError": "failures",
     "OverloadError": "failures",
+    "RestRetry": "restretry",
     "RetryPolicy": "retry",
     "ServerClosedError": "failures",
     "ServiceClient": "management",
+    "SyncServiceClient": "blocking",
 }
 
 

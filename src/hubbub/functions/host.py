@@ -108,6 +108,7 @@ class Host:
         self.warnings = (
             *warnings,
             *cors.warnings(),
+            *loaded.warnings,
             *map(str, self.refused),
             *order,
             *connection_warnings(self.functions, self.connections),

@@ -61,7 +61,7 @@ class Invoker:
         return await self._watched(context, partial(self._outcome, plan, value, data, context))
 
     async def run_web(self, context: Context, serve: Callable[[], Awaitable[None]]) -> Outcome:
-        """Let a web application answer, as an invocation: with its line in the log and its limit."""
+        """Let a web application answer, logged and limited as any other invocation."""
 
         async def work() -> Outcome:
             try:

@@ -11,6 +11,7 @@ from typing import Any
 
 import azure.functions as func
 
+from hubbub.functions.declaration import Declaration
 from hubbub.functions.function import RETURN, Binding, Function, FunctionError
 
 _GENERIC_IN = (str, bytes)
@@ -18,16 +19,10 @@ _GENERIC_OUT = (str, bytes, bytearray)
 _registry: Any = func.get_binding_registry()  # type: ignore[no-untyped-call]
 
 
-def bind(
-    name: str,
-    bindings: Sequence[Binding],
-    call: Callable[..., Any],
-    *,
-    directory: str,
-    location: str,
-) -> Function:
-    """The function value of `call`, or a FunctionError that says which declaration is wrong."""
-    check = _Check(name, call)
+def bind(declared: Declaration, bindings: Sequence[Binding]) -> Function:
+    """The function value, or a FunctionError that says which part of the declaration is wrong."""
+    name, call = declared.name, declared.call
+    check = _Check(name, call, is_folder=declared.is_folder)
     named = {binding.name: binding for binding in bindings if binding.name != RETURN}
     wants_context = check.names(named)
     for binding in named.values():
@@ -39,8 +34,8 @@ def bind(
         name=name,
         bindings=tuple(bindings),
         call=call,
-        directory=directory,
-        location=location,
+        directory=declared.directory,
+        location=declared.location,
         is_async=inspect.iscoroutinefunction(call),
         wants_context=wants_context,
         may_return=returned is not None or any(_has_implicit_output(b) for b in bindings),
@@ -50,8 +45,9 @@ def bind(
 class _Check:
     """The signature and the annotations of one function, and what is wrong with them."""
 
-    def __init__(self, name: str, call: Callable[..., Any]) -> None:
+    def __init__(self, name: str, call: Callable[..., Any], *, is_folder: bool) -> None:
         self._name = name
+        self._is_folder = is_folder
         try:
             self._parameters: Mapping[str, Any] = inspect.signature(call).parameters
             self._hints = typing.get_type_hints(call)
@@ -74,6 +70,11 @@ class _Check:
                 f"definition (function.json or function decorators):  {extra!r}"
             )
         if extra := set(bindings) - parameters:
+            if self._is_folder:
+                raise self._error(
+                    "the following parameters are declared in function.json but not in Python: "
+                    f"{extra!r}"
+                )
             raise self._error(
                 "Extra parameters in binding definition — the following parameters are declared "
                 f"as bindings but are not present in Python: {extra!r}"

@@ -21,7 +21,7 @@ from uvicorn.server import Server
 from hubbub.errors import ConfigError
 from hubbub.functions.app import create_app
 from hubbub.functions.connections import DEFAULT_SETTING
-from hubbub.functions.host import FunctionInfo, Host, load_host, with_overrides
+from hubbub.functions.host import FunctionInfo, Host, HostOptions, load_host, with_overrides
 from hubbub.functions.settings import (
     LocalSettings,
     read_local_settings,
@@ -42,6 +42,9 @@ class ServeOptions:
     cors: str | None = None  # origins joined by commas, or "*"
     cors_credentials: bool | None = None
     connection_string: str | None = None  # goes before what AzureSignalRConnectionString says
+    data: Path | None = None  # the folder for schedules and keys
+    enable_auth: bool = False  # whether keys are asked for
+    fires_timers: bool = True  # False in all but one of the processes on one socket
     grace: float = 10.0  # seconds for running invocations when the host is stopped
 
 
@@ -54,6 +57,7 @@ class Ready:
     url: str  # how a browser on this machine reaches it
     functions: tuple[FunctionInfo, ...]
     warnings: tuple[str, ...]
+    keys: str | None = None  # the folder with the keys, where they are asked for
 
 
 async def serve_host(
@@ -80,7 +84,8 @@ async def serve_host(
         next(port for port in (options.port, local.port, DEFAULT_PORT) if port is not None),
     )
     with closing(sock):
-        host = prepare_host(root, local, sock.getsockname()[1])
+        how = HostOptions(options.data, options.enable_auth, options.fires_timers, options.grace)
+        host = prepare_host(root, local, sock.getsockname()[1], how)
         server = _Server(host, sock, options.grace, ready)
         watch = asyncio.create_task(_stop(server, stop)) if stop is not None else None
         try:
@@ -110,7 +115,7 @@ def bind(address: str, port: int) -> socket.socket:
     return sock
 
 
-def prepare_host(root: Path, local: LocalSettings, port: int) -> Host:
+def prepare_host(root: Path, local: LocalSettings, port: int, options: HostOptions) -> Host:
     """Load the app in this process, with the folder and the environment that apps rely on."""
     if not root.is_dir():
         raise ConfigError(f"{root} is not a folder. Name the folder of a function app.")
@@ -122,7 +127,7 @@ def prepare_host(root: Path, local: LocalSettings, port: int) -> Host:
     for name, value in defaults.items():
         if name not in local.values:
             environ.setdefault(name, value)
-    return load_host(root, environ, local=local)
+    return load_host(root, environ, local=local, options=options)
 
 
 async def _stop(server: "_Server", stop: asyncio.Event) -> None:
@@ -165,6 +170,11 @@ class _Server(Server):
             # The first invocation that talks to a service would wait for this import.
             await asyncio.to_thread(importlib.import_module, "hubbub.client.management")
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Fire no timer any more, then end as uvicorn does: what runs may finish."""
+        await self._host.drain()
+        await super().shutdown(sockets=sockets)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop in order; a second Ctrl+C stops at once."""
         if self.should_exit and sig == signal.SIGINT:
@@ -177,4 +187,5 @@ def _facts(host: Host, sock: socket.socket) -> Ready:
     local = address in {"127.0.0.1", "0.0.0.0", "::", "::1"}  # noqa: S104 - compared, not bound
     name = "localhost" if local else f"[{address}]" if ":" in address else address
     url = f"http://{name}:{port}"
-    return Ready(address, port, url, tuple(host.listing(url)), host.warnings)
+    keys = str(host.keys().folder) if host.access.is_checked else None
+    return Ready(address, port, url, tuple(host.listing(url)), host.warnings, keys)

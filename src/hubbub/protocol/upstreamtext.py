@@ -6,6 +6,7 @@ blank are encoded too: they are what separates claims from each other.
 
 import re
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
@@ -149,12 +150,13 @@ def _decode(value: str, separators: str = "") -> str:
         except UnicodeDecodeError:
             return match.group()
         at_edge = match.start() == 0 or match.end() == len(value)
-        before_blank = value[match.end() : match.end() + 1] == " "
+        follows = text[1:] + value[match.end() : match.end() + 1]
         made = all(
             not " " <= character <= "~"
             or (character == " " and at_edge)
-            or (character in separators and (character != ":" or before_blank))
-            for character in text
+            or (character in separators and (character != ":" or next_ == " "))
+            for character, next_ in zip_longest(text, follows, fillvalue="")
+            if character
         )
         return text if made else match.group()
 

@@ -16,6 +16,7 @@ from hubbub.protocol.tokens import (
     check_rest_audience,
     decode_token,
 )
+from hubbub.service.lentkeys import keys_lent_for
 from hubbub.service.settings import ServiceSettings
 
 __all__ = ["ClientAccess", "Refusal", "admit_client", "admit_rest_call", "is_hub_name"]
@@ -175,8 +176,15 @@ def _claims(settings: ServiceSettings, token: str | None) -> dict[str, Any]:
         )
     if len(token) > MAX_TOKEN_LENGTH:
         raise Refusal(413, f"An access token is at most {MAX_TOKEN_LENGTH} characters long.")
+    now = int(time.time())
     try:
-        return decode_token(token, settings.access_keys, now=int(time.time()))
+        return decode_token(token, settings.access_keys, now=now)
+    except TokenError as error:
+        lent = keys_lent_for(token, settings.access_keys, now=now)
+        if not lent:
+            raise _unauthorized(error) from None
+    try:
+        return decode_token(token, lent, now=now)
     except TokenError as error:
         raise _unauthorized(error) from None
 

@@ -104,7 +104,9 @@ class RestError(Refusal):
         """A refusal of any kind, which then says what was expected too."""
         if isinstance(refusal, cls):
             return refusal
-        message = " ".join(filter(None, (str(refusal), refusal.advice)))
+        message = str(refusal)
+        if refusal.advice:
+            message = f"{message.rstrip('.')}. {refusal.advice}"
         return cls(refusal.status, message, headers=refusal.headers)
 
     def answer(self) -> Answer:

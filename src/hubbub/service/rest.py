@@ -5,12 +5,15 @@ because everything that is sent comes through here.
 """
 
 import logging
+import time
 from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
 from hubbub.service.access import Refusal, admit_rest_call
 from hubbub.service.calls import Answer, Call, RestError, header, parse_hub, parse_name, parse_query
+from hubbub.service.entra import EntraGate, is_entra_token
+from hubbub.service.lentkeys import lend_key
 from hubbub.service.node import Node
 from hubbub.service.openapi import openapi_document
 from hubbub.service.routes import find_route
@@ -25,6 +28,10 @@ _NO_BODY: Final = frozenset({204})
 _HEALTH: Final = frozenset({"/api/health", "/api/v1/health"})
 _SWAGGER: Final = "/api/swagger"
 _ANONYMOUS: Final = frozenset({*_HEALTH, _SWAGGER})
+_KEY_PATHS: Final = frozenset({"/api/auth/accesskey", "/api/v1/auth/accesskey"})
+_NO_ENTRA: Final = (
+    "This service takes no tokens of Microsoft Entra; it is started with --entra-issuer to do so."
+)
 
 
 class RestApi:
@@ -32,6 +39,8 @@ class RestApi:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        entra = node.settings.entra
+        self._entra = EntraGate(entra) if entra is not None else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whose path begins with /api/."""
@@ -62,13 +71,10 @@ class RestApi:
         path = raw_path.decode("latin-1")
         if path.rstrip("/").lower() in _ANONYMOUS:
             return _anonymous(path.rstrip("/").lower(), scope["method"])
+        if path.rstrip("/").lower() in _KEY_PATHS:
+            return await self._lend_key(scope)
         match = find_route(scope["method"], path)
-        authorization = header(scope, b"authorization")
-        admit_rest_call(
-            self._node.settings,
-            path=path,
-            authorization=authorization.decode("latin-1") if authorization is not None else None,
-        )
+        await self._admit(scope, path)
         query = parse_query(scope["query_string"])
         hub = parse_hub(match.segments[0], query)
         names = {
@@ -79,6 +85,29 @@ class RestApi:
         if answer is None:
             return _EMPTY[match.route.status]
         return Answer(answer.body, answer.headers, match.route.status)
+
+    async def _admit(self, scope: Scope, path: str) -> None:
+        value = header(scope, b"authorization")
+        authorization = value.decode("latin-1") if value is not None else None
+        if self._entra is not None and authorization is not None:
+            token = authorization.partition(" ")[2].strip()
+            if is_entra_token(token):
+                await self._entra.admit(token)
+                return
+        admit_rest_call(self._node.settings, path=path, authorization=authorization)
+
+    async def _lend_key(self, scope: Scope) -> Answer:
+        """GET /api/auth/accessKey: a key to sign with, for who has an Entra token."""
+        if scope["method"] != "GET":
+            raise RestError(405, "This is asked by GET.", headers={"Allow": "GET"})
+        value = header(scope, b"authorization") or b""
+        token = value.decode("latin-1").partition(" ")[2].strip()
+        if self._entra is None or not is_entra_token(token):
+            advice = "A token of Microsoft Entra is needed." if self._entra else _NO_ENTRA
+            raise RestError(401, advice, headers={"WWW-Authenticate": "Bearer"})
+        await self._entra.admit(token)
+        lent = lend_key(self._node.settings.access_keys[0], now=int(time.time()))
+        return Answer(Answer.json(lent).body, ((b"content-type", b"application/json"),), 200)
 
 
 _EMPTY: Final = {status: Answer(status=status) for status in (200, 202, 204)}

@@ -38,11 +38,12 @@ async def serve(
     store.open()
     node = Node(settings, store)
     node.open()
+    server = _Server(node, ready)
     try:
-        await _Server(node, ready).serve(sockets=[listener])
+        await server.serve(sockets=[listener])
     finally:
         node.close()
-        await node.upstream.close(settings.upstream_grace)
+        await node.upstream.close(0 if server.force_exit else settings.upstream_grace)
         await store.close()
 
 

@@ -1,6 +1,7 @@
 """All settings of the service, each with its default, its unit and its reason."""
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -8,7 +9,7 @@ from typing import Final
 from hubbub.errors import ConfigError
 from hubbub.protocol.upstreamtemplate import Template
 
-__all__ = ["EMULATOR_KEY", "ServiceSettings", "is_loopback"]
+__all__ = ["EMULATOR_KEY", "EntraSettings", "ServiceSettings", "is_loopback"]
 
 # The official emulator's key. Everybody knows it, so it is good on loopback only.
 EMULATOR_KEY: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789ABCDEFGH"
@@ -17,11 +18,30 @@ _MIN_KEY_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
+class EntraSettings:
+    """Whose tokens may call the REST API besides those of access keys."""
+
+    # Where the keys (JWKS) of each issuer are, by what its tokens have as `iss`.
+    issuers: Mapping[str, str]
+    # What tokens have as `aud`; the original's.
+    audiences: tuple[str, ...] = ("https://signalr.azure.com",)
+    # Tokens need one of these in `roles`; without any, every identity of the issuers may call.
+    roles: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for url in self.issuers.values():
+            if not url.startswith(("https://", "http://localhost", "http://127.0.0.1")):
+                raise ConfigError(f"The keys of an issuer are fetched by https, not from {url}.")
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceSettings:
     """How one node of the service behaves."""
 
     # Primary first; each of them signs and each is accepted.
     access_keys: tuple[str, ...] = (EMULATOR_KEY,)
+    # Issuers of tokens for REST calls, besides the access keys.
+    entra: EntraSettings | None = None
     # Browser origins that may call; `*` lets every origin in and is refused beyond loopback.
     allowed_origins: tuple[str, ...] = ("*",)
     # Seconds without a write after which a Ping is sent; clients give up after twice that.

@@ -131,6 +131,8 @@ class WebSocketTransport(asyncio.Protocol):
 
     def close(self) -> None:
         """Send a close frame; cut the socket if the client does not answer it in time."""
+        if self._socket.is_closing():
+            return
         if self._ws.state is State.OPEN:
             self._ws.send_close(CloseCode.NORMAL_CLOSURE)
             self._flush()

@@ -21,6 +21,7 @@ from hubbub.protocol.webhooks import (
     full_signature,
 )
 from hubbub.service.upstream.authentication import Tokens, token_source
+from hubbub.service.upstream.issuer import ServiceIssuer
 from hubbub.service.upstream.outcome import DeliveryError, Kind, Outcome
 from hubbub.service.upstream.secret import Secrets
 from hubbub.service.upstream.web import AppClient
@@ -54,6 +55,9 @@ class Courier:
         self._url = url
         self._client = client or AppClient()
         self._pause = pause
+        self.settings = settings
+        self.secrets = Secrets(settings.secrets)
+        self.tokens = self._new_tokens()
         self.use(settings)
 
     def __repr__(self) -> str:
@@ -61,13 +65,12 @@ class Courier:
 
     def use(self, settings: UpstreamSettings) -> None:
         """Go by other settings from here on; what is on its way is not touched."""
+        has_new_identity = settings.identity != self.settings.identity
         self.settings = settings
         self.secrets = Secrets(settings.secrets)
-        self.tokens = Tokens(
-            token_source(
-                settings.identity, url=self._url, client=self._client, secrets=self.secrets
-            )
-        )
+        # The service's own key is known to apps; it changes only if the identity does.
+        if has_new_identity or not isinstance(self.tokens.source, ServiceIssuer):
+            self.tokens = self._new_tokens()
         hosts = {template.literal_host for template in settings.templates}
         if settings.identity.url is not None:
             hosts.add(Template(url_template=settings.identity.url).literal_host)
@@ -130,14 +133,26 @@ class Courier:
         )
 
     async def _filled(self, event: Event, template: Template) -> str:
-        url = template.url(event.hub, event.category, event.event)
-        filled = await self.secrets.fill(url)
-        if filled is not url:
-            try:
-                check_absolute(filled, "The template with its secrets", template.shown)
-            except ConfigError as error:
-                raise DeliveryError(Kind.BAD_URL, str(error)) from None
-        return filled
+        """The URL for `event`, with secrets in place."""
+        text = await self.secrets.fill(template.url_template)
+        if text is template.url_template:
+            return template.url(event.hub, event.category, event.event)
+        filled = Template(url_template=text)
+        url = filled.url(event.hub, event.category, event.event)
+        try:
+            check_absolute(url, "The template with its secrets", template.shown)
+        except ConfigError as error:
+            raise DeliveryError(Kind.BAD_URL, str(error)) from None
+        if filled.literal_host is not None:
+            # A host from a secret is the operator's as well.
+            self._client.guard.literal_hosts |= {filled.literal_host}
+        return url
+
+    def _new_tokens(self) -> Tokens:
+        identity = self.settings.identity
+        return Tokens(
+            token_source(identity, url=self._url, client=self._client, secrets=self.secrets)
+        )
 
 
 def _is_repeatable(event: Event, outcome: Outcome) -> bool:

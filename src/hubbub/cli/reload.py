@@ -1,0 +1,185 @@
+"""The processes of a function host: one or several on one socket, replaced when the app changes.
+
+The new processes are ready before the old ones are asked to end, so no request is refused; if the
+new code does not load, the old code goes on.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from hubbub.cli.supervisor import Child
+from hubbub.errors import ConfigError, HubbubError
+from hubbub.functions.settings import AppSettings, HostSettings, LocalSettings, read_host_settings
+from hubbub.functions.sources import Sources
+
+__all__ = ["HostChildren", "worker_count"]
+
+_MOST_WORKERS: Final = 10  # the original's limit
+_GRACE: Final = 15.0  # seconds from asking an old process to end to killing it
+_STEP: Final = 50  # milliseconds without a further change after which changes count as complete
+_DEBOUNCE: Final = 300  # milliseconds after which they do anyway
+
+
+class HostChildren:
+    """The processes that run one app; for the supervisor they are one child."""
+
+    def __init__(
+        self,
+        app: Path,
+        arguments: Sequence[str],
+        listen_fd: int,
+        env: Mapping[str, str],
+        *,
+        workers: int = 1,
+        reloads: bool = True,
+    ) -> None:
+        """`arguments` follow `python -m hubbub`. Only the first of `workers` fires timers."""
+        self.name = "function host"
+        self._app = app
+        self._arguments = arguments
+        self._listen_fd = listen_fd
+        self._env = env
+        self._workers = workers
+        self._reloads = reloads
+        self._current: list[Child] = []
+        self._leaving: list[Child] = []
+        self._changed: set[str] = set()
+        self._is_broken = False  # it has ended and cannot be started until the app is changed
+        self._stop_watching = threading.Event()
+
+    def __repr__(self) -> str:
+        return f"HostChildren({self._current!r}, leaving={len(self._leaving)})"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the first process has told when it was ready."""
+        return self._current[0].facts
+
+    def start(self) -> None:
+        """Start the processes. `wait_until_ready` comes next."""
+        self._current = self._start_all()
+
+    def wait_until_ready(self) -> None:
+        """Wait for all of them, then watch the app. Raises `ConfigError` with what is wrong."""
+        for child in self._current:
+            child.wait_until_ready()
+        if self._reloads:
+            threading.Thread(target=self._watch, name="watch", daemon=True).start()
+
+    def refresh(self) -> None:
+        """Replace the processes if the app has changed, and start again what has ended."""
+        for child in [child for child in self._leaving if child.has_ended()]:
+            child.stop(0.0)
+            self._leaving.remove(child)
+        if self._changed:
+            self._reload()
+        for child in self._current:
+            if child.has_ended() and not self._is_broken:
+                self._start_again(child)
+
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM to all processes."""
+        self._stop_watching.set()
+        for child in [*self._current, *self._leaving]:
+            child.ask_to_stop()
+
+    def stop(self, deadline: float) -> None:
+        """Wait for their ends until the monotonic time `deadline`, then kill."""
+        for child in [*self._current, *self._leaving]:
+            child.stop(deadline)
+
+    def _start_all(self) -> list[Child]:
+        children = []
+        for number in range(self._workers):
+            secondary = ["--secondary"] if number else []
+            arguments = [*self._arguments, *secondary]
+            children.append(Child(self.name, arguments, self._listen_fd, self._env))
+        for child in children:
+            child.start()
+        return children
+
+    def _start_again(self, child: Child) -> None:
+        """Start a process that has ended; if the app is broken by now, wait until it is changed."""
+        try:
+            child.restart()
+        except ConfigError as error:
+            if not self._reloads:
+                raise
+            self._is_broken = True
+            _say(f"the function host cannot be started until its app is corrected: {error}")
+
+    def _reload(self) -> None:
+        began = time.monotonic()
+        files, self._changed = sorted(self._changed), set()
+        fresh = self._start_all()
+        try:
+            for child in fresh:
+                child.wait_until_ready()
+        except HubbubError as error:
+            for child in fresh:
+                child.stop(0.0)
+            _say(f"the code from before goes on, because the new one cannot be loaded: {error}")
+            return
+        old, self._current = self._current, fresh
+        self._is_broken = False
+        for child in old:
+            child.ask_to_stop()
+            killer = threading.Timer(_GRACE, child.stop, (0.0,))
+            killer.daemon = True
+            killer.start()
+        self._leaving += old
+        milliseconds = round((time.monotonic() - began) * 1000)
+        _say(f"reloaded in {milliseconds} ms: {', '.join(files)}")
+        for warning in self.facts["warnings"]:
+            _say(f"! {warning}")
+
+    def _watch(self) -> None:
+        """Note changes of the app and wake the supervisor, in a thread."""
+        # Imported late: `--no-reload` does without it.
+        import watchfiles
+
+        root = self._app.resolve()
+        sources = Sources(root, _host_settings(root))
+        try:
+            for changes in watchfiles.watch(
+                root,
+                watch_filter=lambda _, path: path in sources,
+                stop_event=self._stop_watching,
+                step=_STEP,
+                debounce=_DEBOUNCE,
+                raise_interrupt=False,
+                ignore_permission_denied=True,
+            ):
+                self._changed |= {os.path.relpath(path, root) for _, path in changes}
+                # As if a process had ended: the supervisor looks at its children again.
+                signal.raise_signal(signal.SIGCHLD)
+        except (OSError, RuntimeError) as error:
+            _say(f"changes of the app are not seen ({error}); start again to load them.")
+
+
+def _host_settings(root: Path) -> HostSettings:
+    try:
+        return read_host_settings(root, os.environ)
+    except ConfigError:
+        return HostSettings()  # the process that loads the app says what is wrong
+
+
+def _say(text: str) -> None:
+    print(f"hubbub: {text}", file=sys.stderr, flush=True)
+
+
+def worker_count(local: LocalSettings, environ: Mapping[str, str]) -> int:
+    """FUNCTIONS_WORKER_PROCESS_COUNT of the environment, else of local.settings.json, else 1."""
+    name = "FUNCTIONS_WORKER_PROCESS_COUNT"
+    text = AppSettings(environ).find(name) or AppSettings(local.values).find(name) or "1"
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_WORKERS:
+        raise ConfigError(
+            f"The setting {name} is '{text}'; it must be a number from 1 to {_MOST_WORKERS}."
+        )
+    return int(text)
