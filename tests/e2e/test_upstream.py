@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Queue
@@ -20,7 +20,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.e2e.running import clean_environment, end, first_line, missing
+from tests.e2e.running import Start, clean_environment, end, first_line, missing
+from websockets.sync.client import ClientConnection, connect
 
 from hubbub.protocol.endpoints import parse_connection_string
 from hubbub.protocol.tokens import issue_client_token
@@ -245,3 +246,64 @@ def test_the_emulators_settings_file_says_where_the_app_is(app: App, tmp_path: P
         said = run_client(connection_string, "WebSockets", "json")
 
     assert said["sum"] == 3.5
+
+
+@contextmanager
+def raw_client(connection_string: str) -> Iterator[ClientConnection]:
+    """A WebSocket that has done its handshake."""
+    endpoint = parse_connection_string(connection_string)
+    token = issue_client_token(endpoint, "chat", now=int(time.time()))
+    address = endpoint.url.replace("http", "ws", 1)
+    with connect(f"{address}/client/?hub=chat&access_token={token}", proxy=None) as socket:
+        socket.send('{"protocol":"json","version":1}\x1e')
+        assert socket.recv(PATIENCE) == "{}\x1e"
+        yield socket
+
+
+def invoke(socket: ClientConnection, target: str) -> Any:
+    """The completion of a call, as it came."""
+    call = {"type": 1, "invocationId": "1", "target": target, "arguments": []}
+    socket.send(json.dumps(call) + "\x1e")
+    return json.loads(str(socket.recv(PATIENCE)).removesuffix("\x1e"))
+
+
+def test_a_service_that_stops_tells_the_app_that_its_clients_are_gone(
+    app: App, tmp_path: Path
+) -> None:
+    clients = ExitStack()
+    with clients, service("--upstream", app.url, log=tmp_path / "log") as connection_string:
+        clients.enter_context(raw_client(connection_string))
+        assert app.connections.get(timeout=PATIENCE)[0] == "connected"
+        # The service ends before its client does.
+
+    assert app.connections.get(timeout=PATIENCE)[0] == "disconnected"
+
+
+def test_a_settings_file_is_taken_up_while_a_client_is_connected(app: App, tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text("{}")
+    with service("--settings", str(tmp_path), log=tmp_path / "log") as connection_string:
+        endpoint = parse_connection_string(connection_string)
+        deadline = time.monotonic() + PATIENCE
+        template = {"UrlTemplate": app.url}
+        path.write_text(json.dumps({"UpstreamSettings": {"Templates": [template]}}))
+        answered: Any = {}
+        while answered.get("result") != 0:
+            assert time.monotonic() < deadline, endpoint
+            # Until it is taken up, a client that calls is told that there is no upstream.
+            with raw_client(connection_string) as socket:
+                answered = invoke(socket, "add")
+
+
+def test_hubbub_start_sends_events_to_the_host_of_its_app(start: Start, tmp_path: Path) -> None:
+    folder = tmp_path / "app"
+    folder.mkdir()
+    (folder / "host.json").write_text('{"version": "2.0"}')
+    (folder / "function_app.py").write_text(
+        "import azure.functions as func\napp = func.FunctionApp()\n"
+    )
+    hubbub = start(folder)
+
+    with raw_client(hubbub.facts["service"]["connectionString"]) as socket:
+        # The host answers, and has no such function.
+        assert invoke(socket, "anything")["error"] == "Invocation failed, status code 404"

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from tests.functions.apps import HEADER, Service
 
-from hubbub.functions.host import Host, load_host
+from hubbub.functions.host import Host, HostOptions, load_host
 
 
 @pytest.fixture(autouse=True)
@@ -46,13 +46,14 @@ async def load(tmp_path: Path) -> AsyncIterator[Callable[..., Host]]:
         settings: dict[str, str] | None = None,
         files: dict[str, object] | None = None,
         header: str = HEADER,
+        options: HostOptions = HostOptions(),  # noqa: B008
     ) -> Host:
         (tmp_path / "function_app.py").write_text(header + source)
         for name, content in (files or {}).items():
             text = content if isinstance(content, str) else json.dumps(content)
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text)
-        hosts.append(load_host(tmp_path, dict(settings or {})))
+        hosts.append(load_host(tmp_path, dict(settings or {}), options=options))
         return hosts[-1]
 
     yield load_app

@@ -128,6 +128,7 @@ async def test_an_app_that_breaks_http_ends_the_invoke(
         b'{"type":3,"invocationId":"1"}\x1e{"type":7}\x1e',  # nobody may close for us
         b'{"type":3,"invocationId":"1"}\x1e{"type":9,"sequenceId":1}\x1e',
         b'{"type":3,"invocationId":"1"}\x1e{"type":77}\x1e',
+        b'{"type":3,"invocationId":"1"}\x1e{"type":3,"invoc',
         b'{"type":3,"invocationId":"1","result":\xff}\x1e',
         b"[" * 100_000 + b"\x1e",
         JSON.encode(Ping()),

@@ -1,5 +1,7 @@
 """Retries, idempotency keys and signatures of single deliveries."""
 
+import asyncio
+
 import pytest
 from aiohttp import web
 from tests.service.upstream_app import App, Received, running_app
@@ -77,6 +79,21 @@ async def test_a_message_that_has_been_sent_is_never_repeated() -> None:
         outcome, pauses = await deliver(app.url, MESSAGE, retries=3)
 
     assert (outcome.status, outcome.attempts, pauses) == (503, 1, [])
+
+
+async def test_a_message_that_may_have_been_sent_is_never_repeated() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"{}")
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        outcome, pauses = await deliver(url, MESSAGE, retries=3)
+        repeated, _ = await deliver(url, CONNECTED, retries=1)
+
+    assert (outcome.kind, outcome.attempts, pauses) == (Kind.BROKEN, 1, [])
+    assert (repeated.kind, repeated.attempts) == (Kind.BROKEN, 2)
 
 
 async def test_a_message_that_could_not_be_sent_is_repeated() -> None:

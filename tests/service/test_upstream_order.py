@@ -182,9 +182,12 @@ async def test_a_client_whose_call_is_under_way_does_not_time_out() -> None:
         later = connection.received_at + 1000
         connection.tick(later)
         assert connection.state is State.OPEN
+        connection.received_at -= 1000  # nothing could be heard from it for so long
         gate.set()
         await completion(client)
         await until_idle(connection)
+        connection.tick(asyncio.get_running_loop().time())
+        assert connection.state is State.OPEN
         connection.tick(later)
         close, _code = await client.end()
 
@@ -229,7 +232,8 @@ async def test_a_client_that_leaves_is_let_go_at_once_while_its_calls_are_still_
         await gate.wait()
         return await echo(received)
 
-    async with upstream(answer, max_upstream_backlog=2) as (service, app):
+    # Only a client that is listened to can answer the close frame before the socket is cut.
+    async with upstream(answer, max_upstream_backlog=2, close_timeout=60) as (service, app):
         client = await service.connect()
         for number in range(5):
             await invoke(client, f"call {number}", id_=None)
@@ -237,6 +241,7 @@ async def test_a_client_that_leaves_is_let_go_at_once_while_its_calls_are_still_
         await until_full(connection)
         connection.close(Close())
         await client.end()
+        await until(lambda: "connections=0" in repr(service.node))
         gate.set()
 
         assert (await app.next_events(7))[-1] == "disconnected"

@@ -22,7 +22,7 @@ _COMMANDS: Final = {
     "listen": "hubbub.cli.listen",
     "qr": "hubbub.cli.qr",
     "send": "hubbub.cli.send",
-    "token": "hubbub.cli.token",
+    "token": "hubbub.cli.tokens",
     "keys": "hubbub.cli.keys",
     "users": "hubbub.cli.users",
     "groups": "hubbub.cli.groups",

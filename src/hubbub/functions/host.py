@@ -88,6 +88,8 @@ class Host:
         self.invoker = Invoker(self._pool, host.function_timeout)
         self.signalr = SignalRTriggers(settings, self.connections)
         self.access = Access(self.keys() if options.checks_keys else None)
+        if options.checks_keys:
+            self.keys().host()  # what is wrong with the files of keys is said at the start
         self._timers: list[Timer] = []
         loaded = load_app(root, host, settings)
         routes, conflicts, order = build_routes(loaded.functions, host.route_prefix)

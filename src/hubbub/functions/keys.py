@@ -89,7 +89,7 @@ class KeyStore:
         path = self.folder / file
         try:
             changed = path.stat().st_mtime_ns
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         known = self._read.get(file)
         if known is not None and known[0] == changed:
