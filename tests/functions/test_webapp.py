@@ -122,7 +122,7 @@ async def test_parts_of_a_response_are_sent_as_they_are_made_with_the_hosts_head
 
 
 async def test_an_asgi_app_whose_start_fails_is_a_500_each_time(
-    load: Load, log: pytest.LogCaptureFixture
+    load: Load, stage: Any, log: pytest.LogCaptureFixture
 ) -> None:
     host = asgi(
         load,

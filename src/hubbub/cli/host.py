@@ -149,6 +149,8 @@ def _serve(options: Any, fd: int, ready_fd: int, log_level: str) -> None:
 
     set_up_logging(log_level, invocations=InvocationFilter())
     stop_with_parent()
+    # What an app prints goes where its logs go: standard output is the supervisor's, for facts.
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
     def ready(facts: Ready) -> None:
         report(ready_fd, {"ready": True, **_facts(facts)})

@@ -23,6 +23,8 @@ _MISSING_SCRIPT: Final = (
     "The browser client is not installed here: it comes from the npm registry when Hubbub is set "
     "up on a machine that has npm. Pages can load it from a public CDN."
 )
+# What a cache must not keep, so that it need not be told by which headers answers vary.
+_NOT_FOR_CACHES: Final = ("/api/", "/client/")
 Endpoint = Callable[[Request], Awaitable[ASGIApp]]
 
 
@@ -55,10 +57,10 @@ def create_app(node: Node) -> ASGIApp:
     )
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"].startswith("/api/") and not _has_origin(scope):
-            await answer(scope, receive, send)  # a server's call: no browser asks
-        else:
+        if _has_origin(scope) or not scope["path"].startswith(_NOT_FOR_CACHES):
             await cors(scope, receive, send)
+        else:
+            await answer(scope, receive, send)  # no browser asks
 
     return app
 

@@ -5,10 +5,11 @@ Statuses and texts are those of the reference server (TransportProtocols.md and 
 
 import logging
 from typing import Final
+from urllib.parse import unquote_plus
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hubbub.protocol.negotiate import (
     TRANSPORTS,
@@ -43,7 +44,7 @@ class ClientEndpoint:
 
     async def __call__(self, request: Request) -> ASGIApp:
         """The response to `request`, whose path begins with /client."""
-        path = request.url.path.rstrip("/").lower()
+        path = request.scope["path"].rstrip("/").lower()
         try:
             if path == "/client/negotiate":
                 return self._negotiate(request)
@@ -65,18 +66,18 @@ class ClientEndpoint:
             return PlainTextResponse(text, refusal.status, headers=dict(refusal.headers))
         return PlainTextResponse("There is nothing here.", 404)
 
-    def _negotiate(self, request: Request) -> Response:
+    def _negotiate(self, request: Request) -> ASGIApp:
         if request.method != "POST":
             return PlainTextResponse("", 405, headers={"Allow": "POST"})
         access = self._admit(request)
         try:
-            version = parse_negotiate_version(request.query_params.get("negotiateVersion"))
+            version = parse_negotiate_version(_parameter(access, "negotiateVersion"))
         except NegotiateError as error:
             return _json(NegotiateResponse(error=str(error)))
         offered = tuple(
             offer for bit, offer in enumerate(TRANSPORTS) if access.transports & 1 << bit
         )
-        asked = request.query_params.get("useStatefulReconnect", "").lower() == "true"
+        asked = (_parameter(access, "useStatefulReconnect") or "").lower() == "true"
         stateful = asked and WEB_SOCKETS in offered
         ticket = self._node.tickets.issue(access, version=version, stateful=stateful)
         return _json(
@@ -168,5 +169,22 @@ def _end(connection: Connection) -> Response:
     return PlainTextResponse("", 202)
 
 
-def _json(response: NegotiateResponse) -> Response:
-    return Response(response.encode(), media_type="application/json")
+def _parameter(access: ClientAccess, name: str) -> str | None:
+    """A parameter that clients add to the query; the last one counts, as in the original."""
+    values = [
+        value
+        for key, _, value in (part.partition("=") for part in access.query.split("&"))
+        if key.lower() == name.lower()
+    ]
+    return unquote_plus(values[-1]) if values else None
+
+
+def _json(response: NegotiateResponse) -> ASGIApp:
+    body = response.encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    return answer

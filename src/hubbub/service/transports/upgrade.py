@@ -23,11 +23,11 @@ __all__ = ["answer_upgrade"]
 _logger = logging.getLogger("hubbub.service")
 _websockets_logger = logging.getLogger("websockets.server")
 
-_NO_CACHE: Final = {
-    "Cache-Control": "no-cache, no-store",
-    "Expires": "Thu, 01 Jan 1970 00:00:00 GMT",
-    "Pragma": "no-cache",
-}
+_NO_CACHE: Final = (
+    b"Cache-Control: no-cache, no-store\r\n"
+    b"Expires: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
+    b"Pragma: no-cache\r\n\r\n"
+)
 _DEFAULT_MODE: Final = (
     "This service runs in serverless mode and takes no server connections. "
     "Use the management SDK with ServiceTransportType Transient, or Azure Functions bindings."
@@ -66,8 +66,8 @@ def answer_upgrade(
         socket.write(response.serialize())
         socket.close()
         return None
-    response.headers.update(_NO_CACHE)
-    socket.write(response.serialize())
+    head = response.serialize()  # which ends in an empty line
+    socket.write(head[:-2] + _NO_CACHE)
     transport = WebSocketTransport(node, socket, peers)
     transport.open(access)
     return transport
