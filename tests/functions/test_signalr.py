@@ -83,6 +83,12 @@ async def test_an_output_becomes_rest_calls_in_order(
     assert await sent(load, service, value) == (200, calls)
 
 
+async def test_a_connection_can_leave_all_its_groups(load: Load, service: Service) -> None:
+    calls = await sent(load, service, '{"action": "removeAll", "connectionId": "c"}')
+
+    assert calls == (200, [("DELETE", "/connections/c/groups", None)])
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [

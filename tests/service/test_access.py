@@ -348,7 +348,7 @@ def test_a_hub_keeps_the_case_in_which_a_client_wrote_it() -> None:
 
 async def test_the_query_is_kept_without_what_is_secret(service: Service) -> None:
     token = issue_client_token(service.endpoint, "chat", now=NOW)
-    path = f"/client/?hub=chat&a=1&access_token={token}&b=%26&Access%5FToken=x&c="
+    path = f"/client/?hub=chat&a=1&Access%5FToken=x&b=%26&access_token={token}&c="
     client = await service.open(path=path, query={})
     await client.handshake()
     kept = service.only_connection().access.query

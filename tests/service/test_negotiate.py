@@ -115,7 +115,8 @@ async def test_stateful_reconnect_is_offered_only_to_who_asks(service: Service) 
         (3, ["WebSockets", "ServerSentEvents"]),
         ("6", ["ServerSentEvents", "LongPolling"]),
         ("7", list(OFFERS)),
-        ("99", list(OFFERS)),
+        ("99", ["WebSockets", "ServerSentEvents"]),
+        ("8", list(OFFERS)),
         ("x", list(OFFERS)),
     ],
 )

@@ -12,9 +12,12 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["inherit", "report", "set_up_logging", "stop_with_parent"]
+__all__ = ["LOG_LEVELS", "inherit", "report", "set_up_logging", "stop_with_parent"]
+
+
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
 def set_up_logging(level: str, *, invocations: logging.Filter | None = None) -> None:
@@ -29,15 +32,24 @@ def set_up_logging(level: str, *, invocations: logging.Filter | None = None) -> 
         fields += "[%(function)s] "
     handler.setFormatter(_Formatter(fields + "%(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler])
-    for noisy in ("asyncio", "aiohttp", "uvicorn"):
+    # websockets would say "connection closed" for each.
+    for noisy in ("asyncio", "aiohttp", "uvicorn", "websockets"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 class _Formatter(logging.Formatter):
-    """Leaves the brackets out where a record belongs to no function."""
+    """Leaves the brackets out where a record belongs to no function, and keeps a record one line.
 
-    def format(self, record: logging.LogRecord) -> str:
-        return super().format(record).replace(" [] ", " ", 1)
+    A peer's text may hold line ends and terminal codes; only an app's own logs may have lines.
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        keeps = "\n\t" if getattr(record, "function", "") else "\t"
+        record.message = "".join(
+            character if character.isprintable() or character in keeps else ascii(character)[1:-1]
+            for character in record.message
+        )
+        return super().formatMessage(record).replace(" [] ", " ", 1)
 
 
 def inherit(fd: int) -> socket.socket:
@@ -55,8 +67,14 @@ def report(fd: int | None, facts: Mapping[str, Any]) -> None:
         pipe.write(json.dumps(facts) + "\n")
 
 
-def stop_with_parent() -> None:
-    """End this process when its standard input ends: a supervisor that dies takes no leave."""
+def stop_with_parent(*inherited: int | None) -> None:
+    """End this process when its standard input ends: a supervisor that dies takes no leave.
+
+    What an app starts does not get the `inherited` descriptors: it would keep the port.
+    """
+    for fd in inherited:
+        if fd is not None:
+            os.set_inheritable(fd, False)
 
     def wait() -> None:
         while os.read(sys.stdin.fileno(), 1024):

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from hubbub.cli.banner import function_lines
-from hubbub.cli.child import inherit, report, set_up_logging, stop_with_parent
+from hubbub.cli.child import LOG_LEVELS, inherit, report, set_up_logging, stop_with_parent
 from hubbub.errors import ConfigError
 from hubbub.functions.settings import read_local_settings
 
@@ -35,7 +35,7 @@ __all__ = ["host"]
     help="A folder for what outlives the host: schedules of timers, and keys.",
 )
 @click.option("--no-reload", is_flag=True, help="Do not load the app again when it changes.")
-@click.option("--log-level", default="info", show_default=True)
+@click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the ready line as JSON.")
 @click.option("--fd", type=int, hidden=True)
 @click.option("--ready-fd", type=int, hidden=True)
@@ -148,7 +148,7 @@ def _serve(options: Any, fd: int, ready_fd: int, log_level: str) -> None:
     from hubbub.functions.server import Ready, serve_host
 
     set_up_logging(log_level, invocations=InvocationFilter())
-    stop_with_parent()
+    stop_with_parent(fd, ready_fd)
     # What an app prints goes where its logs go: standard output is the supervisor's, for facts.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 

@@ -2,10 +2,13 @@
 
 import errno
 import socket
+from urllib.parse import urlsplit
 
 from hubbub.errors import ConfigError
+from hubbub.protocol.endpoints import format_connection_string
+from hubbub.service.settings import is_loopback
 
-__all__ = ["lan_address", "listen", "named_localhost", "origin"]
+__all__ = ["Place", "lan_address", "listen", "named_localhost", "origin"]
 
 # A documentation address (RFC 5737). Connecting a datagram socket sends nothing; it only asks the
 # routing table which of this machine's addresses others would see.
@@ -50,8 +53,41 @@ def lan_address() -> str | None:
 
 
 def named_localhost(url: str) -> str:
-    """`url` with the name that the emulator's connection string has, as people paste it."""
-    return url.replace("//127.0.0.1", "//localhost").replace("//[::1]", "//localhost")
+    """`url` with the name that the emulator's connection string has, as people paste it.
+
+    Only for 127.0.0.1: the name does not mean ::1 everywhere.
+    """
+    address = urlsplit(url)
+    return f"http://localhost:{address.port}" if address.hostname == "127.0.0.1" else url
+
+
+class Place:
+    """Where both programs listen, and by what name they are reached."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.is_loopback = is_loopback(address)
+        self.is_everywhere = address in {"0.0.0.0", "::"}  # noqa: S104
+        self.lan = (lan_address() if self.is_everywhere else address) or "127.0.0.1"
+
+    @property
+    def name(self) -> str:
+        """The host name for what a person opens."""
+        return "localhost" if self.is_loopback else self.lan
+
+    def connection_string(self, url: str, key: str, port: int) -> str:
+        """How the app reaches the service, and how browsers do where that is another way."""
+        if self.is_loopback:
+            return format_connection_string(named_localhost(url), key)
+        host = f"[{self.lan}]" if ":" in self.lan else self.lan
+        client_url = f"http://{host}:{port}"
+        base = named_localhost(url) if self.is_everywhere else url
+        return format_connection_string(base, key, client_url=client_url)
+
+    def page_origins(self, port: int) -> list[str]:
+        """The origins that the app's own pages have."""
+        names = {self.lan, "localhost", "127.0.0.1"} if self.is_everywhere else {self.lan}
+        return sorted(f"http://[{n}]:{port}" if ":" in n else f"http://{n}:{port}" for n in names)
 
 
 def _explain(error: Exception, address: str, port: int, option: str) -> str:

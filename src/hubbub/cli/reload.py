@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Final
 
 from hubbub.cli.supervisor import Child
@@ -24,6 +25,7 @@ _MOST_WORKERS: Final = 10  # the original's limit
 _GRACE: Final = 15.0  # seconds from asking an old process to end to killing it
 _STEP: Final = 50  # milliseconds without a further change after which changes count as complete
 _DEBOUNCE: Final = 300  # milliseconds after which they do anyway
+_TURN: Final = 250  # milliseconds after which the watch comes round without a change
 
 
 class HostChildren:
@@ -49,7 +51,8 @@ class HostChildren:
         self._reloads = reloads
         self._current: list[Child] = []
         self._leaving: list[Child] = []
-        self._changed: set[str] = set()
+        self._sources = Sources(app, _host_settings(app))
+        self._changed: SimpleQueue[str] = SimpleQueue()  # files, from the thread that watches
         self._is_broken = False  # it has ended and cannot be started until the app is changed
         self._stop_watching = threading.Event()
 
@@ -62,22 +65,23 @@ class HostChildren:
         return self._current[0].facts
 
     def start(self) -> None:
-        """Start the processes. `wait_until_ready` comes next."""
+        """Start the processes and watch the app. `wait_until_ready` comes next."""
+        if self._reloads:
+            before = self._sources.look()
+            threading.Thread(target=self._watch, args=(before,), name="watch", daemon=True).start()
         self._current = self._start_all()
 
     def wait_until_ready(self) -> None:
-        """Wait for all of them, then watch the app. Raises `ConfigError` with what is wrong."""
+        """Wait for all of them. Raises `ConfigError` with what is wrong."""
         for child in self._current:
             child.wait_until_ready()
-        if self._reloads:
-            threading.Thread(target=self._watch, name="watch", daemon=True).start()
 
     def refresh(self) -> None:
         """Replace the processes if the app has changed, and start again what has ended."""
         for child in [child for child in self._leaving if child.has_ended()]:
             child.stop(0.0)
             self._leaving.remove(child)
-        if self._changed:
+        if not self._changed.empty():
             self._reload()
         for child in self._current:
             if child.has_ended() and not self._is_broken:
@@ -88,6 +92,11 @@ class HostChildren:
         self._stop_watching.set()
         for child in [*self._current, *self._leaving]:
             child.ask_to_stop()
+
+    def kill(self) -> None:
+        """End all processes at once."""
+        for child in [*self._current, *self._leaving]:
+            child.kill()
 
     def stop(self, deadline: float) -> None:
         """Wait for their ends until the monotonic time `deadline`, then kill."""
@@ -116,7 +125,7 @@ class HostChildren:
 
     def _reload(self) -> None:
         began = time.monotonic()
-        files, self._changed = sorted(self._changed), set()
+        files = {self._changed.get() for _ in range(self._changed.qsize())}
         fresh = self._start_all()
         try:
             for child in fresh:
@@ -135,32 +144,43 @@ class HostChildren:
             killer.start()
         self._leaving += old
         milliseconds = round((time.monotonic() - began) * 1000)
-        _say(f"reloaded in {milliseconds} ms: {', '.join(files)}")
+        _say(f"reloaded in {milliseconds} ms: {', '.join(sorted(files))}")
         for warning in self.facts["warnings"]:
             _say(f"! {warning}")
 
-    def _watch(self) -> None:
+    def _watch(self, before: Mapping[str, tuple[int, int]]) -> None:
         """Note changes of the app and wake the supervisor, in a thread."""
         # Imported late: `--no-reload` does without it.
         import watchfiles
 
-        root = self._app.resolve()
-        sources = Sources(root, _host_settings(root))
+        has_looked = False
         try:
             for changes in watchfiles.watch(
-                root,
-                watch_filter=lambda _, path: path in sources,
+                self._sources.root,
+                watch_filter=lambda _, path: path in self._sources,
                 stop_event=self._stop_watching,
                 step=_STEP,
                 debounce=_DEBOUNCE,
+                rust_timeout=_TURN,
+                yield_on_timeout=True,
                 raise_interrupt=False,
                 ignore_permission_denied=True,
             ):
-                self._changed |= {os.path.relpath(path, root) for _, path in changes}
-                # As if a process had ended: the supervisor looks at its children again.
-                signal.raise_signal(signal.SIGCHLD)
+                paths = {path for _, path in changes}
+                if not has_looked:
+                    # What changed before the watch began is seen by a second look.
+                    paths |= {path for path, _ in before.items() ^ self._sources.look().items()}
+                    has_looked = True
+                self._note(paths)
         except (OSError, RuntimeError) as error:
             _say(f"changes of the app are not seen ({error}); start again to load them.")
+
+    def _note(self, paths: set[str]) -> None:
+        for path in paths:
+            self._changed.put(os.path.relpath(path, self._sources.root))
+        if paths:
+            # As if a process had ended: the supervisor looks at its children again.
+            signal.raise_signal(signal.SIGCHLD)
 
 
 def _host_settings(root: Path) -> HostSettings:

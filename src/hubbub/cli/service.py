@@ -8,11 +8,10 @@ import click
 import uvloop
 
 from hubbub.cli.banner import service_lines
-from hubbub.cli.child import inherit, report, set_up_logging, stop_with_parent
-from hubbub.cli.network import listen, named_localhost, origin
+from hubbub.cli.child import LOG_LEVELS, inherit, report, set_up_logging, stop_with_parent
+from hubbub.cli.network import Place, listen, named_localhost, origin
 from hubbub.cli.upstream import settings_path, upstream_templates
 from hubbub.errors import ConfigError
-from hubbub.protocol.endpoints import format_connection_string
 from hubbub.service.server import serve
 from hubbub.service.settings import EMULATOR_KEY, EntraSettings, ServiceSettings
 from hubbub.service.store import SqliteStore
@@ -54,7 +53,7 @@ __all__ = ["service"]
     type=click.Path(path_type=Path),
     help="The emulator's settings file, or its folder. Default: settings.json here, if there.",
 )
-@click.option("--log-level", default="info", show_default=True)
+@click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the ready line as JSON.")
 @click.option("--fd", type=int, hidden=True)
 @click.option("--ready-fd", type=int, hidden=True)
@@ -94,7 +93,7 @@ def service(
     if fd is None:
         settings.check_address(address, insist=insecure)
     else:
-        stop_with_parent()
+        stop_with_parent(fd, ready_fd)
     listener = inherit(fd) if fd is not None else listen(address, port, option="--port")
     url = origin(listener)
     settings = replace(settings, url=named_localhost(url))
@@ -102,7 +101,9 @@ def service(
     def ready() -> None:
         report(ready_fd, {"ready": True, "url": url})
         if ready_fd is None:
-            text = format_connection_string(named_localhost(url), settings.access_keys[0])
+            text = Place(address).connection_string(
+                url, settings.access_keys[0], listener.getsockname()[1]
+            )
             facts = {"service": {"url": url, "connectionString": text}}
             click.echo(json.dumps(facts) if as_json else service_lines(url, text))
 

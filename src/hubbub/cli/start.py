@@ -11,14 +11,15 @@ from typing import Any, Final
 import click
 
 from hubbub.cli.banner import function_lines, service_lines
-from hubbub.cli.network import lan_address, listen, named_localhost, origin
+from hubbub.cli.child import LOG_LEVELS
+from hubbub.cli.network import Place, listen, origin
 from hubbub.cli.reload import HostChildren, worker_count
 from hubbub.cli.supervisor import Child, Supervisor
 from hubbub.cli.upstream import settings_path
 from hubbub.errors import ConfigError
 from hubbub.functions.settings import LocalSettings, read_local_settings
-from hubbub.protocol.endpoints import format_connection_string, parse_connection_string
-from hubbub.service.settings import EMULATOR_KEY, ServiceSettings, is_loopback
+from hubbub.protocol.endpoints import parse_connection_string
+from hubbub.service.settings import EMULATOR_KEY, ServiceSettings
 
 __all__ = ["start"]
 
@@ -51,9 +52,10 @@ _WEBHOOKS: Final = "/runtime/webhooks/signalr"  # where a function host takes ev
     type=click.Path(path_type=Path),
     help="The emulator's settings file. Its upstreams replace APP, which gets all events else.",
 )
+@click.option("--insecure", is_flag=True, help="Allow the emulator's key and * beyond loopback.")
 @click.option("--enable-auth", is_flag=True, help="Ask for function keys, as on Azure.")
 @click.option("--no-reload", is_flag=True, help="Do not load the app again when it changes.")
-@click.option("--log-level", default="info", show_default=True)
+@click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the ready line as JSON.")
 def start(
     app: Path | None,
@@ -64,6 +66,7 @@ def start(
     origins: tuple[str, ...],
     data: Path | None,
     settings_file: Path | None,
+    insecure: bool,
     enable_auth: bool,
     no_reload: bool,
     log_level: str,
@@ -80,7 +83,7 @@ def start(
     app = app if app is not None else _app_here()
     local = read_local_settings(app) if app is not None else LocalSettings()
     address = address or local.address or "127.0.0.1"
-    place = _Place(address)
+    place = Place(address)
     key = access_key or (EMULATOR_KEY if place.is_loopback else secrets.token_urlsafe(33))
     service_socket = listen(address, service_port, option="--service-port")
     service_url = origin(service_socket, None if place.is_loopback else place.name)
@@ -114,13 +117,14 @@ def start(
     if place.is_loopback and not origins:
         allowed = ["*"]
     settings = ServiceSettings(access_keys=(key,), allowed_origins=tuple(allowed))
-    settings.check_address(address)
+    settings.check_address(address, insist=insecure)
     service_options += [f"--allow-origin={entry}" for entry in allowed]
     arguments = ["service", *options, *service_options]
     keys = {"HUBBUB_ACCESS_KEY": key}  # the environment, because others can see arguments
     service = Child("service", arguments, service_socket.fileno(), keys)
     with Supervisor([service] if host is None else [service, host]) as supervisor:
-        supervisor.start()
+        if not supervisor.start():
+            return
         facts: dict[str, Any] = {"service": {"url": service_url, "connectionString": text}}
         if host is not None:
             host_url = origin(host_socket, None if place.is_loopback else place.name)
@@ -129,42 +133,13 @@ def start(
         supervisor.run()
 
 
-class _Place:
-    """Where both programs listen, and by what name they are reached."""
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self.is_loopback = is_loopback(address)
-        self.is_everywhere = address in {"0.0.0.0", "::"}  # noqa: S104
-        self.lan = (lan_address() if self.is_everywhere else address) or "127.0.0.1"
-
-    @property
-    def name(self) -> str:
-        """The host name for what a person opens."""
-        return "localhost" if self.is_loopback else self.lan
-
-    def connection_string(self, url: str, key: str, port: int) -> str:
-        """How the app reaches the service, and how browsers do where that is another way."""
-        if self.is_loopback:
-            return format_connection_string(named_localhost(url), key)
-        host = f"[{self.lan}]" if ":" in self.lan else self.lan
-        client_url = f"http://{host}:{port}"
-        base = named_localhost(url) if self.is_everywhere else url
-        return format_connection_string(base, key, client_url=client_url)
-
-    def page_origins(self, port: int) -> list[str]:
-        """The origins that the app's own pages have."""
-        names = {self.lan, "localhost", "127.0.0.1"} if self.is_everywhere else {self.lan}
-        return sorted(f"http://[{n}]:{port}" if ":" in n else f"http://{n}:{port}" for n in names)
-
-
 def _app_here() -> Path | None:
     """The current folder where it is a function app, else no app: the service alone is started."""
     here = Path()
     return here if (here / "host.json").is_file() else None
 
 
-def _app_environment(text: str, local: LocalSettings, place: _Place) -> Mapping[str, str]:
+def _app_environment(text: str, local: LocalSettings, place: Place) -> Mapping[str, str]:
     """What the app finds in its environment: this service, unless it says it wants another."""
     environment = {}
     if not place.is_loopback:

@@ -19,7 +19,9 @@ from hubbub.errors import ConfigError, HubbubError
 __all__ = ["Child", "Supervisor"]
 
 _READY_TIMEOUT: Final = 60.0  # seconds; an app may import much
-_STOP_TIMEOUT: Final = 15.0  # seconds from asking a child to stop to killing it
+# Seconds from asking a child to stop to killing it: it lets clients go one after another, answers
+# what it has begun, and tells the app who has left.
+_STOP_TIMEOUT: Final = 30.0
 # A child that dies this soon after it was ready will do so again.
 _TOO_SOON: Final = 5.0  # seconds
 _MAX_QUICK_DEATHS: Final = 3
@@ -118,6 +120,11 @@ class Child:
             self._process.wait()
         self._release()
 
+    def kill(self) -> None:
+        """End the process at once. `stop` comes next. It waits for nothing, so handlers may."""
+        if self._process is not None:
+            self._process.kill()
+
     def _release(self) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
@@ -142,6 +149,13 @@ class Supervised(Protocol):
     def stop(self, deadline: float) -> None:
         """Wait for its end until the monotonic time `deadline`, then kill it."""
 
+    def kill(self) -> None:
+        """End it at once, without waiting."""
+
+
+class _Interrupted(Exception):
+    """A signal said stop while children were starting."""
+
 
 class Supervisor:
     """Keeps children running until a signal says stop. Use it as a context manager."""
@@ -149,6 +163,7 @@ class Supervisor:
     def __init__(self, children: Sequence[Supervised]) -> None:
         self._children = children
         self._signals = 0
+        self._is_starting = False
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
 
@@ -163,19 +178,28 @@ class Supervisor:
             child.ask_to_stop()
         deadline = time.monotonic() + _STOP_TIMEOUT
         for child in self._children:
-            child.stop(deadline if self._signals < 2 else 0.0)
+            child.stop(deadline)
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         os.close(self._wake_read)
         os.close(self._wake_write)
 
-    def start(self) -> None:
-        """Start all children side by side and wait until each is ready."""
+    def start(self) -> bool:
+        """Start all children side by side; return whether they are ready, and not told to stop."""
         for child in self._children:
             child.start()
-        for child in self._children:
-            child.wait_until_ready()
+        try:
+            self._is_starting = True
+            if self._signals:
+                return False
+            for child in self._children:
+                child.wait_until_ready()
+        except _Interrupted:
+            return False
+        finally:
+            self._is_starting = False
+        return True
 
     def run(self) -> None:
         """Return when SIGINT or SIGTERM came; start again what ends by itself until then."""
@@ -189,11 +213,11 @@ class Supervisor:
         if number == signal.SIGCHLD:
             return
         self._signals += 1
-        if self._signals == 1:
-            return
-        # The second signal means now.
-        for child in self._children:
-            child.stop(0.0)
+        if self._signals > 1:  # which means now
+            for child in self._children:
+                child.kill()
+        elif self._is_starting:
+            raise _Interrupted
 
 
 def _describe(returncode: int) -> str:

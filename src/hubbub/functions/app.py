@@ -125,7 +125,8 @@ class HostApp:
         if found is None:
             return self._home() if path == "" else NOT_FOUND
         route, values = found
-        if not self._host.access.allows_function(
+        access = self._host.access
+        if access.is_checked and not access.allows_function(
             route.name, route.level, request.headers, request.query
         ):
             return UNAUTHORIZED
@@ -207,8 +208,10 @@ class _Request:
     @property
     def has_too_many_headers(self) -> bool:
         """Whether the headers together are over the limit."""
-        pairs = self.scope["headers"]
-        return sum(len(name) + len(value) for name, value in pairs) > HEADER_LIMIT
+        size = 0
+        for name, value in self.scope["headers"]:
+            size += len(name) + len(value)
+        return size > HEADER_LIMIT
 
     @property
     def query(self) -> dict[str, str]:

@@ -4,14 +4,12 @@ The classes satisfy the abstract ones of azure-functions, which the app's annota
 """
 
 import logging
+import random
 import secrets
 import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
-from uuid import uuid4
 
 import azure.functions as func
 
@@ -78,8 +76,9 @@ class Context(func.Context):
         retry: RetryContext = _NO_RETRIES,
     ) -> None:
         self._function = function
-        self._invocation_id = str(uuid4())
-        self._trace = TraceContext(trace_parent, trace_state)
+        self._invocation_id = _new_id()
+        self._given_trace = trace_parent, trace_state
+        self._trace: TraceContext | None = None
         self._retry = retry
 
     @property
@@ -105,6 +104,8 @@ class Context(func.Context):
     @property
     def trace_context(self) -> Any:
         """Satisfies `func.TraceContext`."""
+        if self._trace is None:
+            self._trace = TraceContext(*self._given_trace)
         return self._trace
 
     @property
@@ -128,16 +129,27 @@ class Out(func.Out[Any]):
         return self._value
 
 
-@contextmanager
-def entered(context: Context) -> Iterator[None]:
+class entered:
     """Attribute what is logged inside to the invocation of `context`."""
-    token = _current.set(context)
-    _running[context.invocation_id] = context
-    try:
-        yield
-    finally:
-        del _running[context.invocation_id]
-        _current.reset(token)
+
+    __slots__ = ("_context", "_token")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self._context)
+        _running[self._context.invocation_id] = self._context
+
+    def __exit__(self, *_: object) -> None:
+        del _running[self._context.invocation_id]
+        _current.reset(self._token)
+
+
+def _new_id() -> str:
+    """A random GUID. Nobody may guess a key, but an invocation's id is no secret."""
+    digits = f"{random.getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
 class InvocationFilter(logging.Filter):

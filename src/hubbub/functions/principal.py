@@ -14,6 +14,8 @@ Pairs = list[tuple[bytes, bytes]]
 
 def without_principal(headers: Iterable[tuple[bytes, bytes]]) -> Pairs:
     """The headers but for those that name a principal; WSGI cannot tell `_` and `-` apart."""
-    return [
-        pair for pair in headers if not pair[0].lower().replace(b"_", b"-").startswith(_PREFIXES)
-    ]
+    return [pair for pair in headers if pair[0][:1] not in b"xX" or not _is_principal(pair[0])]
+
+
+def _is_principal(name: bytes) -> bool:
+    return name.lower().replace(b"_", b"-").startswith(_PREFIXES)

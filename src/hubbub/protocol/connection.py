@@ -65,6 +65,11 @@ class ServerConnection:
             if message is not None:
                 yield message
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no record has been begun and not ended."""
+        return self._reader.is_empty
+
     def restart(self) -> None:
         """A new transport takes over: forget the piece of a record that the old one left."""
         assert self.codec is not None

@@ -25,6 +25,10 @@ class RecordReader(Protocol):
     def rest(self) -> bytes:
         """Hand over the bytes of the incomplete record and forget them."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no incomplete record."""
+
 
 class TextReader:
     """Cuts text records at 0x1e. Satisfies `RecordReader`."""
@@ -57,6 +61,11 @@ class TextReader:
         record = bytes(self._partial[:end])
         del self._partial[: end + 1]
         return record
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no incomplete record."""
+        return not self._partial
 
     def rest(self) -> bytes:
         """Hand over the bytes of the incomplete record and forget them."""
@@ -95,6 +104,11 @@ class BinaryReader:
             position = start + length
         self._partial += data[position:]
         return records
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no incomplete record."""
+        return not self._partial
 
     def rest(self) -> bytes:
         """Hand over the bytes of the incomplete record and forget them."""

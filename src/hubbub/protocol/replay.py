@@ -39,6 +39,7 @@ class Replay:
         "_next",
         "_total",
         "_waiting",
+        "has_given_up",
         "limit",
         "pending",
     )
@@ -47,6 +48,7 @@ class Replay:
         """`limit` is in bytes; it is for `is_full` to tell, not enforced by `sent`."""
         self.limit = limit
         self.pending = 0  # bytes that are kept
+        self.has_given_up = False  # nothing is kept any more, so no transport can take over
         self._chunks: deque[tuple[int, bytes]] = deque()  # the id of the last message, the bytes
         self._total = 0  # how many tracked messages this end has sent
         self._forgotten = 0  # how many of them are not kept any more
@@ -80,8 +82,16 @@ class Replay:
         if not count:
             return
         self._total += count
+        if self.has_given_up:
+            return
         self._chunks.append((self._total, data))
         self.pending += len(data)
+
+    def give_up(self) -> None:
+        """Keep nothing from here on: the peer acknowledges too slowly for what is sent."""
+        self.has_given_up = True
+        self._chunks.clear()
+        self.pending = 0
 
     def acked(self, sequence_id: int) -> None:
         """The peer has had all messages up to `sequence_id`. An id that is no news is ignored."""

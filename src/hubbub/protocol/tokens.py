@@ -139,7 +139,8 @@ def check_client_audience(claims: Mapping[str, Any], hub: str) -> None:
         address = urlsplit(audience)
         if address.path.rstrip("/").lower() != "/client":
             continue
-        hubs = parse_qs(address.query).get("hub", [hub])
+        # Without a hub it is good for each; an empty one is none.
+        hubs = parse_qs(address.query, keep_blank_values=True).get("hub", [hub])
         if hubs[-1].lower() == hub.lower():
             return
     advice = f"A client of hub {hub!r} needs an audience that ends in /client/?hub={hub.lower()}."

@@ -25,7 +25,7 @@ class NoInvocationError(HubbubError):
     """Something was asked about a client's event while none is handled."""
 
 
-class InvocationContext(Struct, frozen=True, kw_only=True, rename="pascal"):
+class InvocationContext(Struct, frozen=True, kw_only=True):
     """The event of a client that a method handles (extension facts, 4.6)."""
 
     hub: str
@@ -33,44 +33,63 @@ class InvocationContext(Struct, frozen=True, kw_only=True, rename="pascal"):
     event: str  # connected, disconnected, or the target as the client has written it
     connection_id: str
     user_id: str | None = None  # None where the client is anonymous
-    arguments: tuple[Any, ...] | None = ()
+    arguments: tuple[Any, ...] = ()
     error: str | None = None  # why a connection ended, None where nothing was wrong
-    headers: Mapping[str, Any] | None = _NOTHING  # names in lower case
-    query: Mapping[str, Any] | None = _NOTHING  # of the address that the client connected to
-    claims: Mapping[str, Any] | None = _NOTHING  # of a repeated claim the first
-
-    def __post_init__(self) -> None:
-        # Hosts say null for what is not there, and each writes the names of headers as it likes.
-        put = msgspec.structs.force_setattr
-        put(self, "arguments", tuple(self.arguments or ()))
-        headers = {name.lower(): value for name, value in (self.headers or {}).items()}
-        for name, value in (
-            ("headers", headers),
-            ("query", self.query),
-            ("claims", self.claims),
-        ):
-            put(self, name, MappingProxyType(dict(value or {})))
+    headers: Mapping[str, str] = _NOTHING  # names in lower case
+    query: Mapping[str, str] = _NOTHING  # of the address that the client connected to
+    claims: Mapping[str, str] = _NOTHING  # of a repeated claim the first
 
     def claim_values(self, name: str) -> tuple[str, ...]:
         """All values of a claim. `name` may be the token's short one, as in `role`."""
         names = {name, *parse_claims(format_claims({name: "value"}))}
-        items = str((self.headers or {}).get(_CLAIMS_HEADER, "")).split(",")
-        found = [parse_claims(item) for item in items]
-        if not any(found):  # a host that passes the header on under another name
-            found = [{key: str(value)} for key, value in (self.claims or {}).items()]
+        # The header has them all; whoever makes a context by hand may leave it out.
+        header = self.headers.get(_CLAIMS_HEADER)
+        found = (
+            [dict(self.claims)]
+            if header is None
+            else [parse_claims(item) for item in header.split(",")]
+        )
         return tuple(value for claim in found for key, value in claim.items() if key in names)
 
 
+class _Trigger(Struct, rename="pascal"):
+    """The trigger's JSON. Hosts say null for what is not there."""
+
+    hub: str
+    category: str
+    event: str
+    connection_id: str
+    user_id: str | None = None
+    arguments: tuple[Any, ...] | None = None
+    error: str | None = None
+    headers: dict[str, str] | None = None
+    query: dict[str, str] | None = None
+    claims: dict[str, str] | None = None
+
+
 _current: ContextVar[InvocationContext | None] = ContextVar("hubbub_hub_invocation", default=None)
-_decoder: Final = msgspec.json.Decoder(InvocationContext)
+_decoder: Final = msgspec.json.Decoder(_Trigger)
 
 
 def parse_trigger(text: str | bytes) -> InvocationContext:
     """Read what a `signalRTrigger` gives a function. Raises `ProtocolError`."""
     try:
-        return _decoder.decode(text)
+        trigger = _decoder.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ProtocolError(f"The trigger's value is not that of a signalRTrigger: {error}") from None
+        raise ProtocolError(f"This is not the value of a signalRTrigger: {error}") from None
+    headers = {name.lower(): value for name, value in (trigger.headers or {}).items()}
+    return InvocationContext(
+        hub=trigger.hub,
+        category=trigger.category,
+        event=trigger.event,
+        connection_id=trigger.connection_id,
+        user_id=trigger.user_id,
+        arguments=trigger.arguments or (),
+        error=trigger.error or None,
+        headers=MappingProxyType(headers),
+        query=MappingProxyType(trigger.query or {}),
+        claims=MappingProxyType(trigger.claims or {}),
+    )
 
 
 def current() -> InvocationContext | None:

@@ -1,9 +1,9 @@
 """Checks that run before a hub's method and refuse by raising, as `SignalRFilterAttribute` does.
 
-A refused `connected` is answered with 403, a refused invocation with an error (extension facts, 4.7).
+The host answers a refused `connected` with 403 and a refused invocation with an error (extension
+facts, 4.7). What a check finds out is its own affair.
 """
 
-import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
@@ -59,13 +59,6 @@ def checks_of(hub: type, method: Callable[..., Any]) -> tuple[Check, ...]:
     """The checks of a method, those of the classes that it belongs to first."""
     classes = [check for kind in reversed(hub.__mro__) for check in vars(kind).get(_ATTRIBUTE, ())]
     return (*classes, *vars(method).get(_ATTRIBUTE, ()))
-
-
-def is_async(check: Check) -> bool:
-    """Whether `check` gives something to await."""
-    return inspect.iscoroutinefunction(check) or inspect.iscoroutinefunction(
-        getattr(check, "__call__", None)  # noqa: B004 an object may have a method for it
-    )
 
 
 def _same(found: str, wanted: str) -> bool:

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, unquote
 from msgspec import Struct
 
 from hubbub.errors import ProtocolError
+from hubbub.protocol.negotiate import TRANSPORTS, TransportOffer
 from hubbub.protocol.tokens import (
     MAX_TOKEN_LENGTH,
     TokenError,
@@ -19,7 +20,14 @@ from hubbub.protocol.tokens import (
 from hubbub.service.lentkeys import keys_lent_for
 from hubbub.service.settings import ServiceSettings
 
-__all__ = ["ClientAccess", "Refusal", "admit_client", "admit_rest_call", "is_hub_name"]
+__all__ = [
+    "ClientAccess",
+    "Refusal",
+    "admit_client",
+    "admit_rest_call",
+    "check_transport",
+    "is_hub_name",
+]
 
 # REST API reference: hub and application names.
 _HUB_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_`,.\[\]]{0,127}")
@@ -59,6 +67,9 @@ class ClientAccess(Struct, frozen=True):
     connection_token: str | None
     claims: Mapping[str, Any]
 
+    def __repr__(self) -> str:
+        return f"ClientAccess(hub={self.hub!r}, user={self.user_id!r})"  # the rest are secrets
+
     # The rest are the `asrs.s.*` claims, with which an app sets how one client is treated.
 
     @property
@@ -84,7 +95,7 @@ class ClientAccess(Struct, frozen=True):
     @property
     def transports(self) -> int:
         """Which transports may be offered, as bits: 1 WebSockets, 2 events, 4 long polling."""
-        return self._number("asrs.s.htt", 1, 7) or 7
+        return (self._number("asrs.s.htt", 0, 255) or 0) & 7 or 7
 
     @property
     def closes_at(self) -> int | None:
@@ -121,7 +132,7 @@ def admit_client(
     hub = _hub_name([value for name, value in pairs if name.lower() == "hub"])
     token = _bearer(authorization)
     if token is None and authorization is None and accepts_query_token:
-        tokens = [value for name, value in pairs if name == "access_token"]
+        tokens = [value for name, value in pairs if name.lower() == "access_token"]
         token = tokens[-1] if tokens else None
     claims = _claims(settings, token)
     try:
@@ -132,9 +143,15 @@ def admit_client(
         hub=hub,
         user_id=_user_id(claims),
         query=_without_secrets(query),
-        connection_token=next((value for name, value in pairs if name == "id"), None),
+        connection_token=next((value for name, value in pairs if name.lower() == "id"), None),
         claims=claims,
     )
+
+
+def check_transport(access: ClientAccess, offer: TransportOffer) -> None:
+    """Raise `Refusal` where the client's token does not allow the transport (`asrs.s.htt`)."""
+    if not access.transports & 1 << TRANSPORTS.index(offer):
+        raise Refusal(404, f"{offer.transport} transport not supported by this end point type")
 
 
 def admit_rest_call(settings: ServiceSettings, *, path: str, authorization: str | None) -> None:

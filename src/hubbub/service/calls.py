@@ -3,6 +3,7 @@
 Everything here checks and refuses. What a call does is in `operations`.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import Final
@@ -204,6 +205,15 @@ class Call(Struct, frozen=True):
         declared = header(self.scope, b"content-length")
         if declared is not None and declared.isdigit() and int(declared[:20]) > limit:
             raise _too_large(limit)
+        try:
+            async with asyncio.timeout(self.node.settings.body_timeout):
+                return await self._read(limit)
+        except TimeoutError:
+            raise RestError(
+                408, "The body took too long.", target="body", headers={"Connection": "close"}
+            ) from None
+
+    async def _read(self, limit: int) -> bytes:
         message = await self.receive()
         if message["type"] == "http.request" and not message.get("more_body"):
             body: bytes = message["body"]

@@ -3,6 +3,7 @@
 Statuses and texts are those of the reference server (TransportProtocols.md and its dispatcher).
 """
 
+import asyncio
 import logging
 from typing import Final
 from urllib.parse import unquote_plus
@@ -12,13 +13,15 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hubbub.protocol.negotiate import (
+    LONG_POLLING,
+    SERVER_SENT_EVENTS,
     TRANSPORTS,
     WEB_SOCKETS,
     NegotiateError,
     NegotiateResponse,
     parse_negotiate_version,
 )
-from hubbub.service.access import ClientAccess, Refusal, admit_client
+from hubbub.service.access import ClientAccess, Refusal, admit_client, check_transport
 from hubbub.service.node import Node
 from hubbub.service.session import Connection
 from hubbub.service.transports.longpolling import LongPolling
@@ -110,6 +113,7 @@ class ClientEndpoint:
     ) -> ASGIApp:
         """Open or go on with a transport by GET."""
         events = _EVENTS in request.headers.get("accept", "")
+        check_transport(access, SERVER_SENT_EVENTS if events else LONG_POLLING)
         if connection is None:
             if events:
                 return EventStream(self._node, access)
@@ -136,13 +140,18 @@ class ClientEndpoint:
         pieces = []
         size = 0
         try:
-            async for piece in request.stream():
-                size += len(piece)
-                if size > limit:
-                    raise Refusal(413, f"A message is at most {limit} bytes long.")
-                pieces.append(piece)
+            async with asyncio.timeout(self._node.settings.body_timeout):
+                async for piece in request.stream():
+                    size += len(piece)
+                    if size > limit:
+                        raise Refusal(413, f"A message is at most {limit} bytes long.")
+                    pieces.append(piece)
         except ClientDisconnect:
             raise Refusal(400, "The body ended early.") from None
+        except TimeoutError:
+            raise Refusal(408, "The body took too long.", headers={"Connection": "close"}) from None
+        if not connection.is_live:
+            raise Refusal(404, "No Connection with that ID")  # it has ended meanwhile
         connection.receive(b"".join(pieces))
         return PlainTextResponse("")
 

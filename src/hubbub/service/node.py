@@ -4,10 +4,12 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 from hubbub.protocol.messages import Close, Completion, Invocation, StreamInvocation
 from hubbub.service.access import ClientAccess, Refusal
+from hubbub.service.outbox import Delivery
 from hubbub.service.registry import Registry
 from hubbub.service.results import Results
 from hubbub.service.router import Router
@@ -16,6 +18,7 @@ from hubbub.service.settings import ServiceSettings
 from hubbub.service.store import MemoryStore, Store
 from hubbub.service.tickets import NODE_ID_BYTES, Tickets
 from hubbub.service.upstream.dispatcher import Upstream
+from hubbub.service.wire import EncodedMessage
 
 __all__ = ["Node"]
 
@@ -71,7 +74,7 @@ class Node:
         size = max(_DRAIN_AT_ONCE, round(len(connections) / steps))
         for start in range(0, len(connections), size):
             for connection in connections[start : start + size]:
-                connection.close(Close(allow_reconnect=True))
+                self.dismiss(connection, Close(allow_reconnect=True))
             if start + size < len(connections):
                 yield _DRAIN_PAUSE
 
@@ -96,7 +99,7 @@ class Node:
         else:
             ticket = self.tickets.find(access)
             if ticket.connection is not None:
-                ticket.connection.attach(transport)
+                ticket.connection.attach(transport, access)
                 return ticket.connection
             connection = Connection(ticket.connection_id, access, transport, self, ticket)
             self.tickets.open(ticket, connection)
@@ -128,7 +131,23 @@ class Node:
             return
         if message.invocation_id is not None:
             connection.send(Completion(invocation_id=message.invocation_id, error=_NO_UPSTREAM))
-        connection.close(Close(error=_NO_UPSTREAM))
+        self.dismiss(connection, Close(error=_NO_UPSTREAM))
+
+    def deliver(self, connection: Connection, records: bytes, count: int) -> None:
+        """Send `count` records to one connection, after what has been accepted for it before."""
+        hub = self.registry.hub(connection.hub)
+        if hub is not None:
+            codec = connection.wire.codec.name
+            message = EncodedMessage(records={codec: records}, count=count)
+            hub.outbox.put(Delivery((connection,), frozenset(), message))
+
+    def dismiss(self, connection: Connection, message: Close) -> None:
+        """Close a connection after what has been accepted for it before."""
+        hub = self.registry.hub(connection.hub)
+        if hub is None:
+            connection.close(message)
+        else:
+            hub.outbox.after(partial(connection.close, message))
 
     def gone(self, connection: Connection) -> None:
         """The connection's transport has ended for good."""
@@ -137,10 +156,10 @@ class Node:
             self.tickets.forget(connection.ticket)
 
     def _tick(self) -> None:
-        loop = asyncio.get_running_loop()
+        # First, so that nothing that goes wrong below ends the looking after connections.
+        self._sweeper = asyncio.get_running_loop().call_later(1 / _SLICES, self._tick)
         if next(self._sweep, self) is self:
             self._sweep = self._sweep_slices()
-        self._sweeper = loop.call_later(1 / _SLICES, self._tick)
 
     def _sweep_slices(self) -> Iterator[None]:
         """Look at every connection once, a slice a step."""
@@ -149,7 +168,11 @@ class Node:
         for start in range(0, len(connections), size or 1):
             now = asyncio.get_running_loop().time()
             for connection in connections[start : start + size]:
-                connection.tick(now)
+                try:
+                    connection.tick(now)
+                except Exception:  # one connection at most is lost
+                    _logger.exception("looking after %r failed", connection)
+                    connection.lost("internal error")
             yield
         self.tickets.expire(asyncio.get_running_loop().time())
         self.store.expire()

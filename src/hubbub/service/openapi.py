@@ -32,6 +32,7 @@ _REFUSALS: Final = {
     400: "Something in the request is wrong; `target` names it.",
     401: "The token is missing or does not allow the call; `message` says why.",
     404: "There is no such operation, or what the path names is not there.",
+    408: "The body took too long.",
     413: "The token or the body is too long.",
     414: "Path and query are too long.",
     431: "The headers are too long.",

@@ -66,10 +66,6 @@ class Outbox:
             next(self._flush)
         except StopIteration:
             self._flush = None
-        except Exception:  # the hub's later deliveries must survive whatever one of them did
-            _logger.exception("a delivery failed")
-            self._flush = self._write_all()
-            asyncio.get_running_loop().call_soon(self._continue)
         else:
             asyncio.get_running_loop().call_soon(self._continue)
 
@@ -91,7 +87,14 @@ class Outbox:
                         deadline = clock() + _SLICE
                 self._written += len(deliveries)
                 while self._due and self._due[0][0] <= self._written:
-                    self._due.popleft()[1]()
+                    _act(self._due.popleft()[1])
+
+
+def _act(action: Callable[[], None]) -> None:
+    try:
+        action()
+    except Exception:  # the hub's later deliveries must survive it
+        _logger.exception("what was to be done after a delivery failed")
 
 
 class _Batch:
@@ -109,26 +112,29 @@ class _Batch:
         data = self.ready.get(wire)
         if data is None:
             pieces = list(self._pieces(wire))
-            data = self.ready[wire] = b"".join(pieces)
-            self._counts[wire] = len(pieces)
+            data = self.ready[wire] = b"".join(piece for piece, _ in pieces)
+            self._counts[wire] = sum(count for _, count in pieces)
         return data
 
     def count(self, wire: Wire) -> int:
         """How many messages `framed` holds."""
         return self._counts[wire]
 
-    def _pieces(self, wire: Wire) -> Iterator[bytes]:
+    def _pieces(self, wire: Wire) -> Iterator[tuple[bytes, int]]:
         for delivery in self._deliveries:
             try:
-                yield delivery.message.framed(wire)
+                yield delivery.message.framed(wire), delivery.message.count
             except ProtocolError as error:
                 # One message is lost for one encoding; the others of the run are not.
                 _logger.warning("%s was not delivered on %s: %s", delivery.message, wire, error)
+            except Exception:  # nor where it is a defect of ours
+                _logger.exception("%s was not delivered on %s", delivery.message, wire)
 
 
 def _same_audience(delivery: Delivery) -> tuple[int, frozenset[str]]:
-    # A snapshot is the same object while nobody joins or leaves.
-    return id(delivery.audience), delivery.excluded
+    # A snapshot is the same object while nobody joins or leaves; one connection has none.
+    audience = delivery.audience
+    return id(audience[0] if len(audience) == 1 else audience), delivery.excluded
 
 
 def _write(
@@ -136,8 +142,19 @@ def _write(
 ) -> None:
     if excluded:
         audience = [connection for connection in audience if connection.id not in excluded]
+    remaining = iter(audience)
+    while True:
+        try:
+            _write_each(remaining, batch, now)
+        except Exception:  # one connection at most is lost, and the rest still receive
+            _logger.exception("a write failed")
+        else:
+            return
+
+
+def _write_each(connections: Iterator[Connection], batch: _Batch, now: float) -> None:
     ready = batch.ready
-    for connection in audience:
+    for connection in connections:
         wire = connection.wire
         data = ready.get(wire)
         if data is None:
@@ -145,7 +162,11 @@ def _write(
         if not data:
             continue
         connection.sent_at = now
-        if connection.replay is None:
-            connection.write(data)
-        else:
-            connection.write_tracked(data, batch.count(wire))
+        try:
+            if connection.replay is None:
+                connection.write(data)
+            else:
+                connection.write_tracked(data, batch.count(wire))
+        except Exception:
+            connection.lost("internal error")
+            raise

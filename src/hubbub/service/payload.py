@@ -50,6 +50,7 @@ class Payload(Protocol):
 class LazyMessage:
     """A message that is made for an encoding when a wire first asks. Satisfies `Sendable`."""
 
+    count = 1
     __slots__ = ("_framed", "_make")
 
     def __init__(self, make: Callable[[Codec], Message]) -> None:

@@ -21,7 +21,6 @@ from hubbub.protocol.messages import (
     Invocation,
     Message,
     StreamInvocation,
-    is_tracked,
 )
 from hubbub.protocol.replay import Replay
 from hubbub.service.access import ClientAccess
@@ -83,6 +82,12 @@ class Owner(Protocol):
 
     def gone(self, connection: "Connection") -> None:
         """The connection's transport has ended for good."""
+
+    def deliver(self, connection: "Connection", records: bytes, count: int) -> None:
+        """Send `count` records to one connection, after what has been accepted for it before."""
+
+    def dismiss(self, connection: "Connection", message: Close) -> None:
+        """Close a connection after what has been accepted for it before."""
 
 
 class State(Enum):
@@ -163,8 +168,8 @@ class Connection:
     def receive(self, data: bytes) -> None:
         """Take bytes from the client, cut anywhere. Never raises for what they are."""
         self.received_at = asyncio.get_running_loop().time()
-        # The commonest message by far is answered by comparing bytes.
-        if data == self.wire.codec.ping and self.state is State.OPEN:
+        # The commonest message by far is answered by comparing bytes, where no record is begun.
+        if data == self.wire.codec.ping and self.state is State.OPEN and self._core.is_empty:
             return
         if self.state in _ENDED:
             return
@@ -188,7 +193,8 @@ class Connection:
             self.lost("The client stayed away.")
         elif self.state is State.HANDSHAKE:
             timeout = self.access.handshake_timeout or settings.handshake_timeout
-            if now - self.received_at >= timeout:
+            # Nothing has been sent yet, so this is the time since the connection began.
+            if now - self.sent_at >= timeout:
                 self._refuse_handshake(HandshakeError("Handshake was canceled."))
         elif self.state is State.DETACHED:
             if now - self.received_at >= settings.reconnect_timeout:
@@ -201,24 +207,22 @@ class Connection:
         assert self.replay is not None
         self.replay.sent(data, count)
         self.write(data)
-        if self.replay.is_full and self.state is State.DETACHED:
+        if not self.replay.is_full:
+            return
+        if self.state is State.DETACHED:
             self.lost("More was sent than is kept for a client that is away.")
+        else:
+            # A client that takes what it gets stays; it can only not come back to this connection.
+            self.replay.give_up()
 
     def send(self, message: Message) -> None:
-        """Write one message to this client at once, ahead of what outboxes still hold."""
-        data = self.wire.frame(self.wire.codec.encode(message))
-        if self.replay is not None and is_tracked(message):
-            self.write_tracked(data, 1)
-        else:
-            self.write(data)
+        """Send one message to this client, after what has been accepted for it before."""
+        self.pass_on(self.wire.codec.encode(message), 1)
 
     def pass_on(self, records: bytes, count: int) -> None:
-        """Write `count` ready records of this client's encoding, as `send` would."""
-        data = self.wire.frame(records)
-        if self.replay is not None:
-            self.write_tracked(data, count)
-        else:
-            self.write(data)
+        """Send `count` ready records of this client's encoding, as `send` would."""
+        if self.state in _LIVE:
+            self._owner.deliver(self, records, count)
 
     def close(self, message: Close) -> None:
         """Tell the client why and end the connection after what is on its way."""
@@ -227,32 +231,40 @@ class Connection:
         if self.state is State.DETACHED:
             self.lost(message.error)
             return
-        if self.state is State.OPEN:
-            self.send(message)
+        write, was_open = self.write, self.state is State.OPEN
         self.close_reason = message.error
-        self._end(State.CLOSING)
+        self._end(State.CLOSING)  # first, because a transport that is full calls `close_slow`
+        if was_open:
+            write(self.wire.frame(self.wire.codec.encode(message)))
         self.transport.close()
 
     def close_slow(self) -> None:
         """The transport has more on its way than is allowed: let the client go."""
+        if self.state in _ENDED:
+            return
         _logger.info("connection %s is too slow and is closed", self.id)
         self.close(Close(error="The client is too slow to receive.", allow_reconnect=True))
 
     def detach(self, reason: str | None = None) -> None:
         """The transport broke. With stateful reconnect the client may come back on another."""
-        if self.state is State.OPEN and self.replay is not None and not self.replay.is_full:
+        if self.state is State.OPEN and self.is_resumable:
             self.state = State.DETACHED
             self.write = _discard
+            self.received_at = asyncio.get_running_loop().time()  # the time to come back begins
             return
         self.lost(reason)
 
-    def attach(self, transport: Transport) -> None:
-        """Go on over `transport`, beginning with what the client may have missed."""
+    def attach(self, transport: Transport, access: ClientAccess) -> None:
+        """Go on over `transport`, beginning with what the client may have missed.
+
+        `access` is what the client's token says by now.
+        """
         assert self.replay is not None
         codec = self._core.codec
         assert codec is not None
         self.transport.abandon()
         self._core.restart()
+        self._closes_at = _on_loop_clock(access.closes_at)
         self.transport = transport
         self.write = transport.write
         self.state = State.OPEN
@@ -261,9 +273,14 @@ class Connection:
         self.write(self.wire.frame(codec.encode(sequence)) + missed)
 
     @property
+    def is_live(self) -> bool:
+        """Whether what the client says is still heard."""
+        return self.state not in _ENDED
+
+    @property
     def is_resumable(self) -> bool:
         """Whether another transport may take over: agreed on, and nothing has been forgotten."""
-        return self.state in _LIVE and self.replay is not None and not self.replay.is_full
+        return self.state in _LIVE and self.replay is not None and not self.replay.has_given_up
 
     def lost(self, reason: str | None = None) -> None:
         """The transport has ended for good, by whichever side."""
@@ -277,10 +294,12 @@ class Connection:
         if self._closes_at is not None and now >= self._closes_at:
             # A diagnostic client that came back would only be closed again.
             again = not self.access.is_diagnostic
-            self.close(Close(error="The access token has expired.", allow_reconnect=again))
+            self._owner.dismiss(
+                self, Close(error="The access token has expired.", allow_reconnect=again)
+            )
             return
         if self.replay is not None and (ack := self.replay.ack()) is not None:
-            self.send(ack)
+            self.write(self.wire.frame(self.wire.codec.encode(ack)))
         if self.transport.has_keep_alive:
             return
         # A client whose inbox is full is not listened to, so its silence says nothing.

@@ -2,9 +2,10 @@
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from hubbub.errors import ConfigError
 from hubbub.protocol.upstreamtemplate import Template
@@ -30,7 +31,9 @@ class EntraSettings:
 
     def __post_init__(self) -> None:
         for url in self.issuers.values():
-            if not url.startswith(("https://", "http://localhost", "http://127.0.0.1")):
+            address = urlsplit(url)
+            is_local = address.scheme == "http" and is_loopback(address.hostname or "")
+            if address.scheme != "https" and not is_local:
                 raise ConfigError(f"The keys of an issuer are fetched by https, not from {url}.")
 
 
@@ -39,7 +42,7 @@ class ServiceSettings:
     """How one node of the service behaves."""
 
     # Primary first; each of them signs and each is accepted.
-    access_keys: tuple[str, ...] = (EMULATOR_KEY,)
+    access_keys: tuple[str, ...] = field(default=(EMULATOR_KEY,), repr=False)
     # Issuers of tokens for REST calls, besides the access keys.
     entra: EntraSettings | None = None
     # Browser origins that may call; `*` lets every origin in and is refused beyond loopback.
@@ -61,6 +64,11 @@ class ServiceSettings:
     # Seconds over which clients are let go when the service is stopped, so that they do not all
     # connect elsewhere at once.
     drain_window: float = 5.0
+    # Seconds that the head of a request may take, and then its body.
+    head_timeout: float = 15.0
+    body_timeout: float = 30.0
+    # Seconds that a client may leave what is sent over HTTP untaken.
+    send_timeout: float = 10.0
     # Seconds that a closing connection has to take what is on its way before it is cut.
     close_timeout: float = 5.0
     # Seconds that a REST call waits for the result of a client that it has invoked.

@@ -32,6 +32,10 @@ class Wire:
 class Sendable(Protocol):
     """A message that can be had as the bytes of any wire."""
 
+    @property
+    def count(self) -> int:
+        """How many messages it is; more than one only where an app answered with several."""
+
     def framed(self, wire: Wire) -> bytes:
         """The bytes to write on a transport of `wire`.
 
@@ -42,12 +46,17 @@ class Sendable(Protocol):
 class EncodedMessage:
     """A message that is encoded and framed when a wire first asks for it. Satisfies `Sendable`."""
 
-    __slots__ = ("_arguments", "_framed", "_records", "_target")
+    __slots__ = ("_arguments", "_framed", "_records", "_target", "count")
 
     def __init__(
-        self, target: str = "", arguments: bytes = b"[]", records: Mapping[str, bytes] | None = None
+        self,
+        target: str = "",
+        arguments: bytes = b"[]",
+        records: Mapping[str, bytes] | None = None,
+        count: int = 1,
     ) -> None:
         """An invocation of `target` with `arguments` as JSON, or ready `records` by encoding."""
+        self.count = count
         self._target = target
         self._arguments = arguments
         self._records = dict(records) if records is not None else None

@@ -4,10 +4,12 @@ What the client sends comes by POST and is given to the connection by the client
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from hubbub.protocol.codec import JSON, MESSAGEPACK, Codec
 from hubbub.service.access import ClientAccess
@@ -110,9 +112,28 @@ class LongPolling:
         return data
 
     def _answer(self, response: Response) -> Response:
-        """From here on no poll waits."""
-        self._idle_since = asyncio.get_running_loop().time()
-        return response
+        """`response`, after which the client may take its time for the next poll."""
+        return _Answer(response, self._polls, self._answered)
+
+    def _answered(self, number: int) -> None:
+        if number == self._polls:
+            self._idle_since = asyncio.get_running_loop().time()
+
+
+class _Answer(Response):
+    """The answer to one poll. It tells when the client has taken it, which may be slowly."""
+
+    def __init__(self, response: Response, number: int, done: Callable[[int], None]) -> None:
+        super().__init__(response.body, response.status_code, media_type=response.media_type)
+        self._number = number
+        self._done = done
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._done(self._number)
 
 
 async def _first_of(gone: asyncio.Future[None], changed: asyncio.Event) -> None:

@@ -4,6 +4,7 @@ What the client sends comes by POST and is given to the connection by the client
 """
 
 import asyncio
+import re
 from typing import Final
 
 from starlette.types import Receive, Scope, Send
@@ -16,6 +17,7 @@ from hubbub.service.wire import Wire
 
 __all__ = ["EventStream", "frame_event"]
 
+_LINE_END: Final = re.compile(rb"\r\n|\r|\n")  # HTML, "Server-sent events", "Parsing"
 _PREAMBLE: Final = b":\r\n"  # a comment, so that the client sees the stream begin
 _HEADERS: Final = (
     (b"content-type", b"text/event-stream"),
@@ -27,11 +29,10 @@ _HEADERS: Final = (
 
 
 def frame_event(data: bytes) -> bytes:
-    """`data` as one event: each of its lines is a data line; a carriage return at its end goes."""
-    if b"\n" not in data:
+    """`data` as one event: each of its lines is a data line, whatever ends it."""
+    if b"\n" not in data and b"\r" not in data:
         return b"data: %b\r\n\r\n" % data
-    lines = (line.removesuffix(b"\r") for line in data.split(b"\n"))
-    return b"".join(b"data: %b\r\n" % line for line in lines) + b"\r\n"
+    return b"".join(b"data: %b\r\n" % line for line in _LINE_END.split(data)) + b"\r\n"
 
 
 _WIRE: Final = Wire("events/json", JSON, frame_event)

@@ -14,7 +14,8 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from hubbub.service.access import ClientAccess, Refusal, admit_client
+from hubbub.protocol.negotiate import WEB_SOCKETS
+from hubbub.service.access import ClientAccess, Refusal, admit_client, check_transport
 from hubbub.service.node import Node
 from hubbub.service.transports.websocket import WebSocketTransport
 
@@ -36,19 +37,19 @@ _DEFAULT_MODE: Final = (
 
 def answer_upgrade(
     node: Node,
+    method: str,
     target: str,
     headers: Iterable[tuple[bytes, bytes]],
     socket: asyncio.Transport,
     peers: set[Any],
-) -> asyncio.Protocol | None:
+) -> None:
     """Answer the upgrade request for `target`, a path with its query.
 
-    Returns what reads from `socket` from here on, `None` where the request was refused; the
-    socket is closed then.
+    From here on a `WebSocketTransport` reads from `socket`, or the socket is closed.
     """
     handshake = ServerProtocol(logger=_websockets_logger)
     pairs = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
-    request = Request(target, Headers(pairs))
+    request = Request(target, Headers(pairs), method)
     try:
         access = _admit(node, request)
         node.check(access)
@@ -65,12 +66,12 @@ def answer_upgrade(
     if access is None or response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
         socket.write(response.serialize())
         socket.close()
-        return None
+        return
     head = response.serialize()  # which ends in an empty line
     socket.write(head[:-2] + _NO_CACHE)
     transport = WebSocketTransport(node, socket, peers)
+    socket.set_protocol(transport)  # first, so that it hears if more is written than is allowed
     transport.open(access)
-    return transport
 
 
 def _admit(node: Node, request: Request) -> ClientAccess:
@@ -79,10 +80,20 @@ def _admit(node: Node, request: Request) -> ClientAccess:
         raise Refusal(403, _DEFAULT_MODE)
     if path.rstrip("/").lower() != "/client":
         raise Refusal(404, "There is nothing here. Clients connect to /client/?hub=HUB.")
+    allowed = node.settings.allowed_origins
+    for origin in request.headers.get_all("Origin"):  # browsers ask no leave for a WebSocket
+        if "*" not in allowed and origin not in allowed:
+            raise Refusal(
+                403,
+                "Pages of this origin may not connect.",
+                advice=f"Allowed are {', '.join(allowed)}; --allow-origin adds one.",
+            )
     authorizations = request.headers.get_all("Authorization")
-    return admit_client(
+    access = admit_client(
         node.settings,
         query=query,
         authorization=authorizations[0] if authorizations else None,
         accepts_query_token=True,
     )
+    check_transport(access, WEB_SOCKETS)
+    return access

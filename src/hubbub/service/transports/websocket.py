@@ -21,7 +21,6 @@ from hubbub.service.wire import Wire
 __all__ = ["WebSocketTransport", "frame_binary", "frame_text"]
 
 _websockets_logger = logging.getLogger("websockets.server")
-_websockets_logger.setLevel(logging.WARNING)  # it would say "connection closed" for each
 
 
 def _header(opcode: Opcode, length: int) -> bytes:
@@ -73,8 +72,10 @@ class WebSocketTransport(asyncio.Protocol):
 
     def open(self, access: ClientAccess) -> None:
         """Begin, after the upgrade request has been answered."""
-        self._connection = self._node.connect(access, self)
-        self._connection.write = self._socket.write
+        connection = self._connection = self._node.connect(access, self)
+        connection.write = self._socket.write
+        if self._socket.get_write_buffer_size() > self._node.settings.max_pending_bytes:
+            connection.close_slow()  # what a client that came back had missed was too much
 
     # What the event loop calls.
 

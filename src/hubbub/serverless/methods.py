@@ -1,0 +1,102 @@
+"""What of a hub's class clients can call, and how one call of it goes.
+
+A class that clients could not use as it is written is refused when it is made.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Final
+
+from msgspec import Struct
+
+from hubbub.errors import ConfigError
+from hubbub.protocol.webhooks import CONNECTED, CONNECTIONS, DISCONNECTED, MESSAGES
+from hubbub.serverless.arguments import Parameters, parameters_of, plain
+from hubbub.serverless.context import InvocationContext, entered, parse_trigger
+from hubbub.serverless.filters import Check
+from hubbub.serverless.naming import target_of
+
+__all__ = ["HubMethod", "function_for", "methods_of"]
+
+_EVENTS: Final[Mapping[str, str]] = {"on_connected": CONNECTED, "on_disconnected": DISCONNECTED}
+
+
+class HubMethod(Struct, frozen=True):
+    """One method of a hub and the event that it is for."""
+
+    name: str
+    function: Callable[..., Any]
+    category: str
+    event: str
+    parameters: Parameters
+
+
+def methods_of(hub: type, reserved: Iterable[str], above: type) -> tuple[HubMethod, ...]:
+    """The public methods of `hub` that are not those of `above`. Raises `ConfigError`."""
+    methods: dict[str, HubMethod] = {}
+    for name in dir(hub):
+        owner = next(kind for kind in hub.__mro__ if name in vars(kind))
+        if name.startswith("_") or issubclass(above, owner):
+            continue
+        place = f"{hub.__name__}.{name}"
+        found = vars(owner)[name]
+        if name in reserved and (name != "hub_name" or owner is hub):  # each class above has one
+            raise ConfigError(
+                f"{place} hides what every ServerlessHub has under that name. Rename it; clients "
+                f"still call it {name!r} with @target({name!r}) above it."
+            )
+        if not inspect.isfunction(found):
+            continue  # properties, constants, static methods: an app's own affair
+        method = _method(name, found, place)
+        key = f"{method.category} {method.event}".lower()
+        if key in methods:
+            raise ConfigError(
+                f"{place} and {hub.__name__}.{methods[key].name} are both for {method.event!r}, "
+                "ignoring case. Rename one, or give it another name for clients with @target."
+            )
+        methods[key] = method
+    return tuple(methods.values())
+
+
+def _method(name: str, function: Callable[..., Any], place: str) -> HubMethod:
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ConfigError(f"{place} yields, but a method of a hub returns its result once.")
+    parameters = parameters_of(function, place)
+    if name not in _EVENTS:
+        return HubMethod(name, function, MESSAGES, target_of(function, name), parameters)
+    if parameters.listed or parameters.rest is not None:
+        raise ConfigError(f"{place} takes no arguments: what is known is in self.context.")
+    return HubMethod(name, function, CONNECTIONS, _EVENTS[name], parameters)
+
+
+def function_for(hub: Any, method: HubMethod, checks: tuple[Check, ...]) -> Callable[[str], Any]:
+    """The function that a host calls with the trigger's JSON."""
+    # A coroutine function only for a coroutine: hosts call all others in a thread of their own.
+    if inspect.iscoroutinefunction(method.function):
+
+        async def run(invocation: str) -> Any:
+            with entered(parse_trigger(invocation)) as context:
+                for check in checks:
+                    if (result := check(context)) is not None:
+                        await result
+                return plain(await method.function(hub, *_arguments(method, context)))
+
+        return run
+
+    def run_plain(invocation: str) -> Any:
+        with entered(parse_trigger(invocation)) as context:
+            for check in checks:
+                if (result := check(context)) is not None:
+                    asyncio.run(_awaited(result))
+            return plain(method.function(hub, *_arguments(method, context)))
+
+    return run_plain
+
+
+def _arguments(method: HubMethod, context: InvocationContext) -> list[Any]:
+    return method.parameters.bind(method.event, context.arguments)
+
+
+async def _awaited(result: Awaitable[None]) -> None:
+    await result
