@@ -116,6 +116,24 @@ def test_a_function_that_blocks_for_ever_ends_with_the_next_change(tmp_path: Pat
         process.send_signal(signal.SIGINT)  # a second signal, at the end of the block, means now
 
 
+def test_a_function_that_blocks_past_its_limit_ends_its_process_and_the_next_one_serves(
+    tmp_path: Path,
+) -> None:
+    app = write_app(tmp_path / "app", VERSION.replace("VERSION", "one"))
+    (app / "host.json").write_text('{"version": "2.0", "functionTimeout": "00:00:01"}')
+    log = tmp_path / "log"
+
+    with running("host", str(app), "--port", "0", cwd=tmp_path, log=log) as (_, facts):
+        base = facts["host"]["url"]
+        before = get(f"{base}/api/version")
+        with pytest.raises(OSError, match=r"closed|reset"):
+            get(f"{base}/api/stuck")
+        assert get(f"{base}/api/version") != before
+
+    assert "in stuck" in log.read_text()
+    assert "ended (status 75) and is started again" in log.read_text()
+
+
 def test_without_reloading_a_change_is_left_alone(tmp_path: Path) -> None:
     app = write_app(tmp_path / "app", VERSION.replace("VERSION", "one"))
     options = ("host", str(app), "--port", "0", "--no-reload")

@@ -119,7 +119,7 @@ async def test_a_time_span_fires_again_and_again(load: Load) -> None:
     assert store.read("app/tick") is None  # more often than once a minute: not monitored
 
 
-async def test_a_clock_that_wakes_too_early_does_not_fire_twice(load: Load) -> None:
+async def test_a_clock_that_is_put_back_does_not_make_a_timer_fire_twice(load: Load) -> None:
     clock = StandingClock("2026-01-01 12:00:30")
     firings = Firings(clock)
     running = timers(load, clock, firings, MemoryStore(), schedule="0 * * * * *")

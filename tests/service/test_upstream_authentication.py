@@ -276,7 +276,7 @@ def test_azure_is_asked_where_it_runs_and_nobody_else_is_named(
         monkeypatch.setenv(variable, "x")
 
     source = token_source(
-        identity, url="http://here", client=AppClient(), secrets=Secrets(SecretSource())
+        identity, url="http://here", client=AppClient, secrets=Secrets(SecretSource())
     )
 
     assert isinstance(source, kind)

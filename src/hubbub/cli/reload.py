@@ -117,7 +117,7 @@ class HostChildren:
         """Start a process that has ended; if the app is broken by now, wait until it is changed."""
         try:
             child.restart()
-        except ConfigError as error:
+        except HubbubError as error:  # the service beside it, if there is one, goes on
             if not self._reloads:
                 raise
             self._is_broken = True

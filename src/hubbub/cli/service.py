@@ -10,7 +10,7 @@ import uvloop
 from hubbub.cli.banner import service_lines
 from hubbub.cli.child import LOG_LEVELS, inherit, report, set_up_logging, stop_with_parent
 from hubbub.cli.network import Place, listen, named_localhost, origin
-from hubbub.cli.upstream import settings_path, upstream_templates
+from hubbub.cli.upstreamoptions import settings_path, upstream_templates
 from hubbub.errors import ConfigError
 from hubbub.service.server import serve
 from hubbub.service.settings import EMULATOR_KEY, EntraSettings, ServiceSettings

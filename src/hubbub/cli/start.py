@@ -15,7 +15,7 @@ from hubbub.cli.child import LOG_LEVELS
 from hubbub.cli.network import Place, listen, origin
 from hubbub.cli.reload import HostChildren, worker_count
 from hubbub.cli.supervisor import Child, Supervisor
-from hubbub.cli.upstream import settings_path
+from hubbub.cli.upstreamoptions import settings_path
 from hubbub.errors import ConfigError
 from hubbub.functions.settings import LocalSettings, read_local_settings
 from hubbub.protocol.endpoints import parse_connection_string

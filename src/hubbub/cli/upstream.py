@@ -9,10 +9,11 @@ from typing import Any, Final
 import click
 import uvloop
 
+from hubbub.cli.upstreamoptions import FILE_NAME, settings_path
 from hubbub.errors import ConfigError
 from hubbub.protocol.codec import JSON, MESSAGEPACK
 from hubbub.protocol.upstreamsettings import UpstreamSettings
-from hubbub.protocol.upstreamtemplate import Template, check_url, mismatch
+from hubbub.protocol.upstreamtemplate import Template, mismatch
 from hubbub.protocol.webhooks import CONNECTIONS, MESSAGES, Event
 from hubbub.service.settings import EMULATOR_KEY
 from hubbub.service.upstream.delivery import Courier
@@ -20,9 +21,8 @@ from hubbub.service.upstream.diagnosis import explain
 from hubbub.service.upstream.probe import Probe, send_probe
 from hubbub.service.upstream.source import read_upstream_file
 
-__all__ = ["settings_path", "upstream", "upstream_templates"]
+__all__ = ["upstream"]
 
-FILE_NAME: Final = "settings.json"
 DEFAULT_URL: Final = "http://localhost:7071/runtime/webhooks/signalr"
 _DEFAULT_SETTINGS: Final = {
     "UpstreamSettings": {
@@ -196,32 +196,6 @@ def trigger(
     facts = _probe_facts(sent, happened)
     click.echo(json.dumps(facts) if as_json else "\n".join(_probe_lines(sent, happened)))
     sys.exit(0 if sent.outcome.is_success and sent.error is None else 1)
-
-
-def settings_path(given: Path | None) -> Path | None:
-    """The settings file that is meant: the given one, or the one here, `None` where there is none.
-
-    Raises `ConfigError` where a file that was asked for is not there.
-    """
-    path = given if given is not None else Path(FILE_NAME)
-    if path.is_dir():
-        path = path / FILE_NAME
-    if path.exists():
-        return path
-    if given is None:
-        return None
-    raise ConfigError(
-        f"Unable to find config file '{given}' or '{given}/{FILE_NAME}'. "
-        "`hubbub upstream init` writes one."
-    )
-
-
-def upstream_templates(url: str | None) -> tuple[Template, ...]:
-    """The template of an app that is given by its URL alone. Raises `ConfigError`."""
-    if url is None:
-        return ()
-    check_url(url, "--upstream")
-    return (Template(url_template=url, is_optional=True),)
 
 
 def _read(config: Path | None) -> tuple[str, UpstreamSettings]:

@@ -27,6 +27,7 @@ from hubbub.functions.settings import (
     read_local_settings,
     set_connection_string,
 )
+from hubbub.functions.watchdog import Watchdog
 
 DEFAULT_PORT = 7071
 DEFAULT_ADDRESS = "127.0.0.1"
@@ -88,9 +89,12 @@ async def serve_host(
         host = prepare_host(root, local, sock.getsockname()[1], how)
         server = _Server(host, sock, options.grace, ready)
         watch = asyncio.create_task(_stop(server, stop)) if stop is not None else None
+        watchdog = Watchdog(limit=host.settings.function_timeout)
+        watchdog.start()
         try:
             await server.serve(sockets=[sock])
         finally:
+            watchdog.stop()
             if watch is not None:
                 watch.cancel()
                 with suppress(asyncio.CancelledError):

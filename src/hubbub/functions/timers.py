@@ -174,9 +174,7 @@ class Timers:
             await self._fire(timer, now, status)
         while (due := timer.schedule.next(fired, self._zone)) is not None:
             await self._wait_until(due)
-            # Of several occurrences that a long run has missed, one is made up for. A clock that
-            # wakes too early must not fire the same occurrence twice.
-            fired = max(due, self._clock.now())
+            fired = self._clock.now()  # of several occurrences that were missed one counts
             if timer.is_monitored:
                 status = await self._keep(self._store.read, self._key(timer))
             await self._fire(timer, fired, status)

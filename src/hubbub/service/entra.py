@@ -9,7 +9,6 @@ import logging
 import time
 from typing import Any, Final
 
-import aiohttp
 import jwt
 from jwt.algorithms import has_crypto
 
@@ -25,7 +24,7 @@ _SKEW: Final = 300  # seconds, as for other tokens
 _MAX_TOKEN: Final = 16_384  # characters; these tokens are longer than those of access keys
 _KEYS_LIFETIME: Final = 3600.0  # seconds until an issuer is asked for its keys anew
 _FETCH_PAUSE: Final = 60.0  # seconds between two questions, whatever keys tokens name
-_FETCH_TIMEOUT: Final = aiohttp.ClientTimeout(total=10.0)
+_FETCH_TIMEOUT: Final = 10.0  # seconds
 _MAX_KEYS_BYTES: Final = 1_048_576
 
 
@@ -121,7 +120,7 @@ class _IssuerKeys:
         try:
             self._keys = await self._fetch()
             self._fetched = now
-        except (aiohttp.ClientError, TimeoutError, jwt.PyJWTError, ValueError) as error:
+        except (OSError, TimeoutError, jwt.PyJWTError, ValueError) as error:
             _logger.warning("the keys at %s cannot be had: %s", self._url, error)
             if key_id not in self._keys:
                 self._asked = float("-inf")  # the next call may find the issuer back
@@ -129,13 +128,19 @@ class _IssuerKeys:
                 raise _away() from None
 
     async def _fetch(self) -> dict[str, jwt.PyJWK]:
-        async with (
-            aiohttp.ClientSession(timeout=_FETCH_TIMEOUT) as http,
-            http.get(self._url, allow_redirects=False) as response,
-        ):
-            if response.status != 200:
-                raise ValueError(f"it answered {response.status}")
-            text = await response.content.read(_MAX_KEYS_BYTES)
+        import aiohttp  # slow to load, and most services never need it here
+
+        try:
+            async with (
+                asyncio.timeout(_FETCH_TIMEOUT),
+                aiohttp.ClientSession() as http,
+                http.get(self._url, allow_redirects=False) as response,
+            ):
+                if response.status != 200:
+                    raise ValueError(f"it answered {response.status}")
+                text = await response.content.read(_MAX_KEYS_BYTES)
+        except aiohttp.ClientError as error:
+            raise OSError(str(error) or type(error).__name__) from None
         return {key.key_id: key for key in jwt.PyJWKSet.from_json(text.decode()).keys if key.key_id}
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import importlib
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -78,6 +79,9 @@ class _Server(uvicorn.Server):
         gc.collect()
         gc.freeze()
         self._ready()
+        if self._node.upstream.is_configured:
+            # The first event would wait for this import.
+            await asyncio.to_thread(importlib.import_module, "hubbub.service.upstream.web")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept no more, let everybody go, then end."""

@@ -5,7 +5,7 @@ import importlib
 import os
 import time
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlencode
 
 import msgspec
@@ -16,7 +16,9 @@ from hubbub.protocol.upstreamsettings import Identity
 from hubbub.service.upstream.issuer import ServiceIssuer
 from hubbub.service.upstream.outcome import DeliveryError, Kind
 from hubbub.service.upstream.secret import Secrets
-from hubbub.service.upstream.web import AppClient
+
+if TYPE_CHECKING:  # the HTTP client behind it is slow to load
+    from hubbub.service.upstream.web import AppClient
 
 __all__ = ["AzureIdentity", "TokenEndpoint", "TokenSource", "Tokens", "token_source"]
 
@@ -110,7 +112,7 @@ class _Answer(Struct):
 class TokenEndpoint:
     """Tokens by OAuth's client credentials (RFC 6749, 4.4). Satisfies `TokenSource`."""
 
-    def __init__(self, identity: Identity, client: AppClient, secrets: Secrets) -> None:
+    def __init__(self, identity: Identity, client: "AppClient", secrets: Secrets) -> None:
         self._identity = identity
         self._client = client
         self._secrets = secrets
@@ -150,14 +152,14 @@ class TokenEndpoint:
 
 
 def token_source(
-    identity: Identity, *, url: str, client: AppClient, secrets: Secrets
+    identity: Identity, *, url: str, client: Callable[[], "AppClient"], secrets: Secrets
 ) -> TokenSource:
     """The source that the settings ask for; `url` is this service's own address."""
     match identity.kind or ("azure" if _is_azure() else "service"):
         case "azure":
             return AzureIdentity()
         case "tokenendpoint":
-            return TokenEndpoint(identity, client, secrets)
+            return TokenEndpoint(identity, client(), secrets)
     return ServiceIssuer(identity.issuer or url, identity.key_file)
 
 

@@ -8,7 +8,7 @@ import random
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hubbub.errors import ConfigError
 from hubbub.protocol.upstreamsettings import UpstreamSettings
@@ -24,7 +24,9 @@ from hubbub.service.upstream.authentication import Tokens, token_source
 from hubbub.service.upstream.issuer import ServiceIssuer
 from hubbub.service.upstream.outcome import DeliveryError, Kind, Outcome
 from hubbub.service.upstream.secret import Secrets
-from hubbub.service.upstream.web import AppClient
+
+if TYPE_CHECKING:
+    from hubbub.service.upstream.web import AppClient
 
 __all__ = ["Courier"]
 
@@ -47,13 +49,14 @@ class Courier:
         settings: UpstreamSettings,
         *,
         url: str = "",
-        client: AppClient | None = None,
+        client: "AppClient | None" = None,
         pause: Pause = asyncio.sleep,
     ) -> None:
         """`url` is the service's own address, the issuer of the tokens that it issues."""
         self._keys = keys
         self._url = url
-        self._client = client or AppClient()
+        self._client = client
+        self._literal_hosts: frozenset[str] = frozenset()
         self._pause = pause
         self.settings = settings
         self.secrets = Secrets(settings.secrets)
@@ -74,11 +77,22 @@ class Courier:
         hosts = {template.literal_host for template in settings.templates}
         if settings.identity.url is not None:
             hosts.add(Template(url_template=settings.identity.url).literal_host)
-        self._client.guard.literal_hosts = frozenset(host.lower() for host in hosts if host)
+        self._trust(frozenset(host.lower() for host in hosts if host))
+
+    @property
+    def client(self) -> "AppClient":
+        """The HTTP client for apps. It is loaded when it is first needed: that takes a while."""
+        if self._client is None:
+            from hubbub.service.upstream.web import AppClient
+
+            self._client = AppClient()
+            self._trust(self._literal_hosts)
+        return self._client
 
     async def close(self) -> None:
         """Close the connections to apps."""
-        await self._client.close()
+        if self._client is not None:
+            await self._client.close()
 
     def template_for(self, event: Event) -> Template | None:
         """The template that takes `event`."""
@@ -121,7 +135,7 @@ class Courier:
                 headers[FULL_SIGNATURE] = full_signature(
                     headers, body, self._keys, now=int(time.time())
                 )
-            reply = await self._client.post(url, headers, body, timeout=template.timeout)
+            reply = await self.client.post(url, headers, body, timeout=template.timeout)
         except DeliveryError as error:
             return Outcome(kind=error.kind, detail=str(error))
         taken = reply.status in {200, 204}
@@ -145,13 +159,19 @@ class Courier:
             raise DeliveryError(Kind.BAD_URL, str(error)) from None
         if filled.literal_host is not None:
             # A host from a secret is the operator's as well.
-            self._client.guard.literal_hosts |= {filled.literal_host}
+            self._trust(self._literal_hosts | {filled.literal_host})
         return url
+
+    def _trust(self, hosts: frozenset[str]) -> None:
+        """Let requests go to `hosts` wherever they are: the operator has written them."""
+        self._literal_hosts = hosts
+        if self._client is not None:
+            self._client.guard.literal_hosts = hosts
 
     def _new_tokens(self) -> Tokens:
         identity = self.settings.identity
         return Tokens(
-            token_source(identity, url=self._url, client=self._client, secrets=self.secrets)
+            token_source(identity, url=self._url, client=lambda: self.client, secrets=self.secrets)
         )
 
 

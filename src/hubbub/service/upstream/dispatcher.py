@@ -35,9 +35,8 @@ from hubbub.service.upstream.delivery import Courier
 from hubbub.service.upstream.diagnosis import explain
 from hubbub.service.upstream.inbox import Ended, Inbox, Opened, Pending
 from hubbub.service.upstream.notice import Notices
-from hubbub.service.upstream.outcome import Kind, Outcome
+from hubbub.service.upstream.outcome import MAX_ANSWER, Kind, Outcome
 from hubbub.service.upstream.source import LOOK_SECONDS, SettingsSource
-from hubbub.service.upstream.web import MAX_ANSWER
 
 if TYPE_CHECKING:
     from hubbub.service.session import Connection

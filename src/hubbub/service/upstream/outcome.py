@@ -1,12 +1,15 @@
 """What became of one event that was sent to an app, as a value. Nothing is decided here."""
 
 from enum import StrEnum
+from typing import Final
 
 from msgspec import Struct
 
 from hubbub.errors import UpstreamError
 
-__all__ = ["DeliveryError", "Kind", "Outcome"]
+__all__ = ["MAX_ANSWER", "DeliveryError", "Kind", "Outcome"]
+
+MAX_ANSWER: Final = 16 * 1024 * 1024  # bytes, as in the official emulator
 
 
 class Kind(StrEnum):

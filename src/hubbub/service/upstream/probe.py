@@ -20,8 +20,7 @@ from hubbub.protocol.webhooks import (
 )
 from hubbub.service.upstream.answer import check_answer
 from hubbub.service.upstream.delivery import Courier
-from hubbub.service.upstream.outcome import Kind, Outcome
-from hubbub.service.upstream.web import MAX_ANSWER
+from hubbub.service.upstream.outcome import MAX_ANSWER, Kind, Outcome
 
 __all__ = ["Probe", "send_probe"]
 

@@ -12,11 +12,10 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from hubbub.service.upstream.guard import GuardedResolver, check_host
-from hubbub.service.upstream.outcome import DeliveryError, Kind
+from hubbub.service.upstream.outcome import MAX_ANSWER, DeliveryError, Kind
 
-__all__ = ["MAX_ANSWER", "AppClient", "Reply"]
+__all__ = ["AppClient", "Reply"]
 
-MAX_ANSWER: Final = 16 * 1024 * 1024  # bytes, as in the official emulator
 # Many servers close a connection that has been idle for five seconds; being first avoids a race.
 _IDLE_SECONDS: Final = 4.0
 _MAX_REDIRECTS: Final = 3
