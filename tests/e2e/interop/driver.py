@@ -6,7 +6,6 @@ the name is that of one connection. `client.js` is the shortest complete client.
 
 import itertools
 import json
-import os
 import queue
 import subprocess
 import threading
@@ -146,8 +145,3 @@ class ClientProcess:
         for line in self._process.stdout:
             self.driver.receive(json.loads(line))
         self.driver.receive({"event": "ended", "error": "the client's process has ended"})
-
-
-def python_path(folder: Path) -> str:
-    """The PYTHONPATH on which what is in `folder` wins."""
-    return os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
