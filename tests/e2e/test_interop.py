@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.interop.app import App
-from tests.e2e.interop.cells import CELLS, NOTES, Cell, cells_with
+from tests.e2e.interop.cells import CELLS, Cell, cells_with, note_on
 from tests.e2e.interop.driver import PATIENCE, Peer
 from tests.e2e.interop.hasty_service import CLIENT_TIMEOUT
 from tests.e2e.interop.matrix import Matrix, Outcomes
@@ -23,7 +23,7 @@ from websockets.sync.client import connect
 
 # Lines end, records end, events end, strings end: all of it is text to a client.
 STRANGE = "né 日本語 👩‍👩‍👧 עברית e\u0301 \r\n\n \x1e \x00 \u2028 \ufeff \\ \" ' < > & + data: \x7f"
-HASTY_SERVICE = ("-m", "tests.e2e.interop.hasty_service")
+HASTY_SERVICE = str(Path(__file__).with_name("interop") / "hasty_service.py")
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +40,13 @@ def start(log: Path) -> Iterator[Callable[..., RunningService]]:
 
     def start_service(*arguments: str) -> RunningService:
         service = RunningService(log, arguments) if arguments else RunningService(log)
-        service.start()
         running.append(service)
+        service.start()
         return service
 
     yield start_service
     for service in running:
-        service.kill()
+        service.end()
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,8 @@ def test_any_text_arrives_as_it_was_sent_and_so_do_200_kilobytes(
     with matrix.trying(cell, "text"):
         hub = matrix.new_hub()
         peer = matrix.open(cell, hub, "one")
-        large = "0123456789é日👩" * (200_000 // len("0123456789é日👩".encode()))
+        size = 200_000 if note_on(cell, "text") is None else 30_000
+        large = "0123456789é日👩" * (size // len("0123456789é日👩".encode()))
 
         matrix.service.send(hub, "news", 1, STRANGE)
         matrix.service.send(hub, "news", 2, large)
@@ -139,7 +140,8 @@ def test_a_client_answers_what_it_is_asked(matrix: Matrix, cell: Cell) -> None:
         peer.do("answer", value={"number": 5, "text": STRANGE})
 
         answer = call.result(PATIENCE)
-        assert (answer.status, answer.json["result"]) == (200, {"number": 5, "text": STRANGE})
+        assert answer.status == 200, answer
+        assert answer.json["result"] == {"number": 5, "text": STRANGE}
 
 
 @in_cells_with("invoke")
@@ -149,7 +151,7 @@ def test_calling_a_service_without_an_upstream_gets_the_reason(matrix: Matrix, c
 
         peer.do("invoke", target="say", arguments=["hello"])
 
-        assert "no upstream configured" in peer.expect("answered")["error"]
+        assert "no upstream configured" in peer.skip_to("answered")["error"]
 
 
 @in_cells_with("close")
@@ -162,7 +164,7 @@ def test_a_client_learns_why_it_was_closed(matrix: Matrix, cell: Cell) -> None:
         assert service.call("DELETE", hub, path, reason="It is late.").status == 200
 
         error = peer.expect("closed")["error"]
-        if (cell.client, "close") not in NOTES:
+        if note_on(cell, "close") is None:
             assert "It is late." in error
 
 
@@ -180,9 +182,15 @@ def test_a_connection_that_is_cut_comes_back(matrix: Matrix, cell: Cell) -> None
 
             proxy.cut()
 
-            peer.skip_to("reconnected")
+            if cell.transport != "LongPolling":
+                peer.skip_to("reconnected")
             matrix.service.send(hub, "news", 2, "after")
-            assert peer.news(1) == [[2, "after"]]
+            if (event := peer.next())["event"] == "reconnecting":
+                peer.skip_to("reconnected")
+                matrix.service.send(hub, "news", 3, "after")
+                event = peer.skip_to("news")
+            # An HTTP client may repeat a poll that was cut, and then the connection goes on.
+            assert event["arguments"][1] == "after"
 
 
 def nothing_is_lost_or_repeated_that_is_sent(
@@ -222,7 +230,8 @@ def nothing_is_lost_that_is_answered(matrix: Matrix, hub: str, peer: Peer, proxy
         proxy.cut()
 
         answer = call.result(PATIENCE)
-        assert (answer.status, answer.json["result"]) == (200, "five")
+        assert answer.status == 200, answer
+        assert answer.json["result"] == "five"
     matrix.service.send(hub, "news", 90, "ends")
     assert peer.news(1) == [[90, "ends"]]
 
@@ -230,7 +239,7 @@ def nothing_is_lost_that_is_answered(matrix: Matrix, hub: str, peer: Peer, proxy
 @pytest.fixture(scope="module")
 def quiet(matrix: Matrix, start: Callable[..., RunningService]) -> Outcomes:
     """Connections of all cells, on which nothing is said for longer than any timeout."""
-    service, hub = start(*HASTY_SERVICE), matrix.new_hub()
+    service, hub = start(HASTY_SERVICE), matrix.new_hub()
     peers: dict[Cell, Peer] = {}
 
     def open_cell(cell: Cell) -> None:
@@ -288,15 +297,13 @@ def restart(matrix: Matrix, start: Callable[..., RunningService]) -> Outcomes:
         assert peers[cell].news(1) == [[1, "again"]]
 
     opened = matrix.for_each(cells_with("restart"), open_cell)
-    service.stop()
+    assert service.end() == 0
     service.start()
     return {**opened, **matrix.for_each(peers, is_back)}
 
 
 @in_cells_with("restart")
-def test_a_client_comes_back_after_a_restart(
-    matrix: Matrix, restart: Outcomes, cell: Cell
-) -> None:
+def test_a_client_comes_back_after_a_restart(matrix: Matrix, restart: Outcomes, cell: Cell) -> None:
     matrix.require(cell.client)
     with matrix.trying(cell, "restart"):
         error = restart[cell]

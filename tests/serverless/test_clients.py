@@ -3,6 +3,8 @@
 import asyncio
 import base64
 import json
+import time
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import msgspec
@@ -204,6 +206,32 @@ async def test_the_context_says_who_calls(host: Host) -> None:
     assert await host.call("who", **context) == ["c7", "ann", {"a": "b"}, {"q": "1,2"}]
     assert await host.call("who") == ["c1", None, {}, {}]
     assert await host.call("header", "x-asrs-hub", Headers={"X-ASRS-Hub": "chat"}) == "chat"
+
+
+async def test_a_context_ends_with_its_invocation() -> None:
+    chat = Chat(NOWHERE)
+
+    await Host(chat).call("who")
+
+    with pytest.raises(NoInvocationError):
+        _ = chat.context
+
+
+async def test_a_credential_takes_the_place_of_a_key(recorder: Recorder) -> None:
+    class Credential:
+        def get_token(self, *scopes: str) -> Any:
+            return SimpleNamespace(token="entra", expires_on=time.time() + 3600)
+
+    lent = {"KeyId": "k1", "AccessKey": "lent-" * 10}
+    recorder.status, recorder.body = 200, json.dumps(lent).encode()
+    chat = Chat(f"Endpoint={recorder.url};AuthType=azure;", credential=Credential())
+
+    info = await chat.negotiate_by_identity("ann")
+
+    assert recorder.only.headers["Authorization"] == "Bearer entra"
+    assert payload(info.access_token)["asrs.s.uid"] == "ann"
+    with pytest.raises(ConfigError):
+        chat.negotiate("ann")
 
 
 async def test_calls_at_the_same_time_have_their_own_contexts(host: Host) -> None:

@@ -114,6 +114,83 @@ class Answer:
 
 
 @dataclass
+class Raw:
+    """A TCP connection to the service, on which a test writes what it likes."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    _kept: bytearray = field(default_factory=bytearray)
+
+    def send(self, data: bytes) -> None:
+        """Write bytes as they are."""
+        self.writer.write(data)
+
+    async def until(self, end: bytes) -> bytes:
+        """What comes up to and with `end`; what came after it is kept."""
+        while (found := self._kept.find(end)) < 0:
+            assert await self._more(), f"ended before {end!r}: {bytes(self._kept[-200:])!r}"
+        data = bytes(self._kept[: found + len(end)])
+        del self._kept[: found + len(end)]
+        return data
+
+    async def rest(self) -> bytes:
+        """What comes until the service closes the connection, which it may do with a reset."""
+        while await self._more():
+            pass
+        data = bytes(self._kept)
+        self._kept.clear()
+        return data
+
+    async def status(self) -> int:
+        """The status of the next answer; its head is taken, its body is not."""
+        head = await self.until(b"\r\n\r\n")
+        return int(head.split(b" ", 2)[1])
+
+    async def _more(self) -> bool:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                data = await self.reader.read(65536)
+        except ConnectionError:
+            return False
+        self._kept += data
+        return bool(data)
+
+
+@dataclass
+class HttpClient:
+    """A client that has negotiated and goes on over HTTP: polls, events and posts."""
+
+    service: "Service"
+    id: str
+    path: str
+    token: str
+
+    async def request(self, method: str, body: bytes | None = None) -> Answer:
+        """A request to the connection, as the client that it belongs to."""
+        return await self.service.request(method, self.path, token=self.token, body=body)
+
+    async def post(self, data: bytes) -> Answer:
+        """Say something."""
+        return await self.request("POST", data)
+
+    async def poll(self) -> Answer:
+        """Ask what there is."""
+        return await self.request("GET")
+
+    def head(self, method: str, *headers: str) -> bytes:
+        """The head of a request to the connection, for a raw connection."""
+        lines = [f"{method} {self.path} HTTP/1.1", "Host: service", *headers]
+        return "\r\n".join([*lines, f"Authorization: Bearer {self.token}", "", ""]).encode()
+
+    async def events(self, receive_buffer: int | None = None) -> Raw:
+        """Open the event stream; its handshake is still to come."""
+        raw = await self.service.raw(receive_buffer)
+        raw.send(self.head("GET", "Accept: text/event-stream"))
+        assert await raw.status() == 200
+        return raw
+
+
+@dataclass
 class Service:
     """A running service: its node, its address, and ways in."""
 
@@ -189,6 +266,42 @@ class Service:
         client = await self.open(hub, query=query, **options)
         assert await client.handshake(protocol) == b"{}\x1e"
         return client
+
+    async def raw(self, receive_buffer: int | None = None) -> Raw:
+        """A TCP connection to the service."""
+        opened = socket.socket()
+        if receive_buffer is not None:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        opened.setblocking(False)
+        url = URL(self.url)
+        await asyncio.get_running_loop().sock_connect(opened, (url.host, url.port))
+        reader, writer = await asyncio.open_connection(sock=opened)
+        self._clients.callback(lambda: writer.transport.abort())  # which keeps the writer till then
+        return Raw(reader, writer)
+
+    async def http_client(self, **claims: Any) -> HttpClient:
+        """A client that has negotiated and done nothing more."""
+        negotiated = await self.negotiate(**claims)
+        path = f"/client/?hub=chat&id={negotiated['connectionToken']}"
+        return HttpClient(self, negotiated["connectionId"], path, self.token(**claims))
+
+    async def polling(self, protocol: str = "json", **claims: Any) -> HttpClient:
+        """A client that polls and has done its handshake."""
+        client = await self.http_client(**claims)
+        assert (await client.poll()).body == b""
+        await client.post(b'{"protocol":"%b","version":1}\x1e' % protocol.encode())
+        assert (await client.poll()).body == b"{}\x1e"
+        return client
+
+    async def streaming(
+        self, receive_buffer: int | None = None, **claims: Any
+    ) -> tuple[HttpClient, Raw]:
+        """A client with an event stream that has done its handshake."""
+        client = await self.http_client(**claims)
+        events = await client.events(receive_buffer)
+        await client.post(b'{"protocol":"json","version":1}\x1e')
+        await events.until(b"data: {}\x1e" + b"\r\n" * 3)  # with the end of its chunk
+        return client, events
 
     async def negotiate(self, hub: str = "chat", version: int = 1, **claims: Any) -> Any:
         """The answer to a negotiate request, read."""

@@ -81,6 +81,8 @@ def start(
       hubbub start samples/qr-ping --address 0.0.0.0   # a phone on this network reaches it too
     """
     app = app if app is not None else _app_here()
+    if app is not None and not app.is_dir():
+        raise ConfigError(f"{app} is not a folder. Name the folder of a function app.")
     local = read_local_settings(app) if app is not None else LocalSettings()
     address = address or local.address or "127.0.0.1"
     place = Place(address)

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any, Final, Protocol
 
 from hubbub.errors import ConfigError, HubbubError
@@ -154,7 +154,7 @@ class Supervised(Protocol):
 
 
 class _Interrupted(Exception):
-    """A signal said stop while children were starting."""
+    """A signal said stop while something waited for children, such as for their start."""
 
 
 class Supervisor:
@@ -163,7 +163,7 @@ class Supervisor:
     def __init__(self, children: Sequence[Supervised]) -> None:
         self._children = children
         self._signals = 0
-        self._is_starting = False
+        self._is_waiting = False
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
 
@@ -189,25 +189,28 @@ class Supervisor:
         """Start all children side by side; return whether they are ready, and not told to stop."""
         for child in self._children:
             child.start()
-        try:
-            self._is_starting = True
-            if self._signals:
-                return False
-            for child in self._children:
-                child.wait_until_ready()
-        except _Interrupted:
-            return False
-        finally:
-            self._is_starting = False
-        return True
+        return self._for_each(lambda child: child.wait_until_ready())
 
     def run(self) -> None:
         """Return when SIGINT or SIGTERM came; start again what ends by itself until then."""
-        while not self._signals:
-            for child in self._children:
-                child.refresh()
+        while self._for_each(lambda child: child.refresh()):
             # A signal writes its number here, also one that came since the look at the children.
             os.read(self._wake_read, 512)
+
+    def _for_each(self, action: Callable[[Supervised], None]) -> bool:
+        """Do what may wait for children; false where a signal said stop before all was done."""
+        try:
+            self._is_waiting = True
+            if self._signals:
+                return False
+            for child in self._children:
+                action(child)
+            self._is_waiting = False
+        except _Interrupted:
+            return False
+        finally:
+            self._is_waiting = False
+        return not self._signals
 
     def _on_signal(self, number: int, _frame: object) -> None:
         if number == signal.SIGCHLD:
@@ -216,7 +219,7 @@ class Supervisor:
         if self._signals > 1:  # which means now
             for child in self._children:
                 child.kill()
-        elif self._is_starting:
+        elif self._is_waiting:
             raise _Interrupted
 
 

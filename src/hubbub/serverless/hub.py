@@ -140,6 +140,15 @@ class ServerlessHub(Generic[C]):
         """Issue address and token for a client; `lifetime` is seconds. Nobody is asked for it."""
         return self._to_service.negotiate(user_id, claims, lifetime)
 
+    async def negotiate_by_identity(
+        self,
+        user_id: str | None = None,
+        claims: Mapping[str, Any] | Iterable[tuple[str, Any]] = (),
+        lifetime: int = _LIFETIME,
+    ) -> ConnectionInfo:
+        """The same where a credential takes the place of an access key; the service is asked."""
+        return await self._to_service.negotiate_by_identity(user_id, claims, lifetime)
+
     def register(self, app: FunctionRegister) -> Self:
         """Make a function of each method and event, in a `func.FunctionApp` or a blueprint.
 

@@ -6,6 +6,7 @@ It is opened with the first call. A loop that ends closes what it has opened.
 import asyncio
 import atexit
 import os
+import threading
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -53,7 +54,9 @@ class Link:
         self._connection = connection
         self._credential = credential
         self._clients: WeakKeyDictionary[Any, _Open] = WeakKeyDictionary()
+        self._issuer: ServiceClient | None = None
         self._blocking: SyncServiceClient | None = None
+        self._lock = threading.Lock()  # plain methods run in many threads
 
     def __repr__(self) -> str:
         return f"Link({self._hub!r}, {self._setting!r})"
@@ -77,9 +80,22 @@ class Link:
         lifetime: int,
     ) -> ConnectionInfo:
         """Issue what a client needs to connect, without asking anybody."""
-        # It opens nothing, so it needs no loop.
-        context = self._client().hub(self._hub)
+        if self._issuer is None:
+            self._issuer = self._client()  # it opens nothing, so it needs no loop
+        context = self._issuer.hub(self._hub)
         found = context.negotiate(user_id=user_id, claims=claims, lifetime=lifetime)
+        return ConnectionInfo(found.url, found.access_token)
+
+    async def negotiate_by_identity(
+        self,
+        user_id: str | None,
+        claims: Mapping[str, Any] | Iterable[tuple[str, Any]],
+        lifetime: int,
+    ) -> ConnectionInfo:
+        """The same with a key that the service lends to the credential."""
+        found = await self.hub.negotiate_by_identity(
+            user_id=user_id, claims=claims, lifetime=lifetime
+        )
         return ConnectionInfo(found.url, found.access_token)
 
     async def close(self) -> None:
@@ -99,12 +115,13 @@ class Link:
         return ServiceClient(self._found(), credential=self._credential)
 
     def _waiting(self) -> "SyncServiceClient":
-        if self._blocking is None:
-            from hubbub.client.blocking import SyncServiceClient
+        with self._lock:
+            if self._blocking is None:
+                from hubbub.client.blocking import SyncServiceClient
 
-            self._blocking = SyncServiceClient(self._found(), credential=self._credential)
-            atexit.register(self._blocking.close)
-        return self._blocking
+                self._blocking = SyncServiceClient(self._found(), credential=self._credential)
+                atexit.register(self._blocking.close)
+            return self._blocking
 
     def _found(self) -> str | Endpoint:
         """The connection string: as given, or as the app's settings have it (facts, 1.3)."""

@@ -34,6 +34,7 @@ class LimitedHttp(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self.node = node
         self._head_bytes = 0
+        self._is_in_body = False
         self._head_timer: asyncio.TimerHandle | None = None
         self._send_timer: asyncio.TimerHandle | None = None
 
@@ -47,7 +48,9 @@ class LimitedHttp(HttpToolsProtocol):
         if self._head_timer is None and self._is_idle:
             # Also for what is no request: an empty line, or a body whose request has been answered.
             self._wait_for_head()
-        if self._head_timer is not None:
+        # Such a body has its time like a head, but is let in: closing on a client that sends still
+        # would take the answer from it.
+        if self._head_timer is not None and not self._is_in_body:
             self._head_bytes += len(data)
             if self._head_bytes > _MAX_HEAD_BYTES and not self._holds_head_end(data):
                 self.transport.write(_TOO_LARGE)
@@ -66,7 +69,16 @@ class LimitedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Stop waiting for the head."""
         self._stop_head_timer()
+        self._is_in_body = True
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Wait for the next head where the request was answered before it was complete."""
+        self._is_in_body = False
+        if self._head_timer is not None:
+            self._stop_head_timer()
+            self._wait_for_head()
+        super().on_message_complete()
 
     def pause_writing(self) -> None:
         """The client leaves its answer untaken: for a while, not for ever."""

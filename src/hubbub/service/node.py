@@ -172,7 +172,7 @@ class Node:
                     connection.tick(now)
                 except Exception:  # one connection at most is lost
                     _logger.exception("looking after %r failed", connection)
-                    connection.lost("internal error")
+                    connection.fail()
             yield
         self.tickets.expire(asyncio.get_running_loop().time())
         self.store.expire()

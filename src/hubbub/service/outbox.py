@@ -168,5 +168,5 @@ def _write_each(connections: Iterator[Connection], batch: _Batch, now: float) ->
             else:
                 connection.write_tracked(data, batch.count(wire))
         except Exception:
-            connection.lost("internal error")
+            connection.fail()
             raise

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum, auto
 from typing import Final, Protocol
 
@@ -290,6 +291,12 @@ class Connection:
         self._end(State.CLOSED)
         self._owner.gone(self)
 
+    def fail(self) -> None:
+        """Something of ours went wrong here: give the connection up, and its socket with it."""
+        self.lost("internal error")
+        with suppress(Exception):  # what is broken already may fail in this too; nobody else must
+            self.transport.close()
+
     def _tick_open(self, now: float, settings: ServiceSettings) -> None:
         if self._closes_at is not None and now >= self._closes_at:
             # A diagnostic client that came back would only be closed again.
@@ -323,6 +330,8 @@ class Connection:
         if self._core.version == VERSIONS[-1]:
             self.replay = Replay(self._owner.settings.replay_buffer_size)
         self.write(self.wire.frame(encode_handshake_response(HandshakeResponse())))
+        if self.state is not State.HANDSHAKE:
+            return  # even that was too much for the transport
         self.state = State.OPEN
         self._owner.opened(self)
 

@@ -6,7 +6,7 @@ What a client cannot do is written here with its reason, and is not tried.
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["CELLS", "CLIENTS", "FEATURES", "NOTES", "Cell", "Note", "cells_with"]
+__all__ = ["CELLS", "CLIENTS", "FEATURES", "NOTES", "Cell", "Note", "cells_with", "note_on"]
 
 # Names as tests and the table have them, and what the table's page says about each.
 CLIENTS: Final = {
@@ -67,17 +67,38 @@ _LOSES_QUERY: Final = Note(
     is_tried=False,
 )
 
-NOTES: Final = {
+_TINY: Final = Note(
+    "The client takes no message over 32 KB, and that cannot be set; 30 KB is what it is sent."
+)
+
+# By client and feature, and where it matters by encoding.
+_NOTES: Final = {
     ("java", "cut"): _NO_RECONNECT,
     ("java", "restart"): _NO_RECONNECT,
     ("signalrcore", "result"): Note(
         "The client does not answer invocations that ask for a result.", is_tried=False
     ),
     ("signalrcore", "close"): _UNTOLD,
+    ("signalrcore", "restart"): Note(
+        "The client does not try again after an attempt to reconnect that failed.", is_tried=False
+    ),
+    ("aiosignalr", "text"): _TINY,
+    ("aiosignalr", "result", "messagepack"): Note(
+        "The client sends a number where MessagePack completions have a map of headers, which is "
+        "refused, as by the reference server.",
+        is_tried=False,
+    ),
     ("aiosignalr", "close"): _UNTOLD,
     ("aiosignalr", "cut"): _LOSES_QUERY,
     ("aiosignalr", "restart"): _LOSES_QUERY,
 }
+NOTES: Final = tuple(_NOTES.values())
+
+
+def note_on(cell: Cell, feature: str) -> Note | None:
+    """What is different about `feature` in `cell`."""
+    key = (cell.client, feature)
+    return _NOTES.get((*key, cell.encoding)) or _NOTES.get(key)
 
 
 def _official(client: str) -> tuple[Cell, ...]:
@@ -112,4 +133,4 @@ CELLS: Final = (
 def cells_with(feature: str) -> tuple[Cell, ...]:
     """The cells in which `feature` is tried."""
     tried = Note("")
-    return tuple(cell for cell in CELLS if NOTES.get((cell.client, feature), tried).is_tried)
+    return tuple(cell for cell in CELLS if (note_on(cell, feature) or tried).is_tried)

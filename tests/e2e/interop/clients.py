@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -67,23 +68,26 @@ def _java_classpath() -> str:
         if shutil.which(program) is None:
             raise AbsentError(f"{program} is not installed")
     for offline in (("--offline",), ()):
-        command = [
-            *("mvn", "--batch-mode", "--quiet", *offline, "--file", str(_JAVA)),
-            "dependency:build-classpath",
-            "-Dmdep.outputFile=/dev/stdout",
-        ]
-        try:
-            ended = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=_MAVEN_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise AbsentError(f"Maven did not answer within {_MAVEN_SECONDS} seconds") from None
-        paths = [line for line in ended.stdout.splitlines() if ".jar" in line]
-        if ended.returncode == 0 and len(paths) == 1:
-            return paths[0]
+        with tempfile.NamedTemporaryFile("r", suffix=".classpath") as output:
+            command = [
+                *("mvn", "--batch-mode", "--quiet", *offline, "--file", str(_JAVA)),
+                "dependency:build-classpath",
+                f"-Dmdep.outputFile={output.name}",
+            ]
+            if _succeeds(command):
+                return Path(output.name).read_text()
     raise AbsentError("Maven has not got com.microsoft.signalr and does not reach its repository")
+
+
+def _succeeds(command: list[str]) -> bool:
+    try:
+        ended = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_MAVEN_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return ended.returncode == 0

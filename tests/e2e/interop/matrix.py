@@ -32,6 +32,7 @@ class Matrix:
         self._log = log
         self._open_page = open_page
         self._drivers: dict[str, Driver | AbsentError] = {}
+        self._open: list[Peer] = []
         self._processes = ExitStack()
         self._numbers = itertools.count(1)
 
@@ -68,18 +69,25 @@ class Matrix:
             if cell.client == "aiosignalr":
                 url = url.replace("http", "ws", 1)
         peer = driver.open(cell, url, token, **options)
+        self._open.append(peer)
         told = peer.expect("opened")["id"]
         assert told in {None, service.connection_id(hub, user)}
         return peer
 
     @contextmanager
     def trying(self, cell: Cell, feature: str) -> Iterator[None]:
-        """Keep the outcome of what is done in the context."""
+        """Keep the outcome of what is done in the context, and close what it has opened."""
+        self.outcomes[cell, feature] = False
         try:
             yield
-        except Exception:
-            self.outcomes[cell, feature] = False
+        except pytest.skip.Exception:
+            del self.outcomes[cell, feature]
             raise
+        finally:
+            # A browser has six connections to a server, and those that are open count.
+            for peer in self._open:
+                peer.do("close")
+            self._open.clear()
         self.outcomes[cell, feature] = True
 
     def for_each(self, cells: Iterable[Cell], action: Callable[[Cell], None]) -> Outcomes:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
-from tests.e2e.running import STOP_SECONDS, clean_environment, end, first_line
+from tests.e2e.running import clean_environment, end, first_line
 
 from hubbub.protocol.endpoints import Endpoint, parse_connection_string
 from hubbub.protocol.tokens import issue_client_token, issue_rest_token
@@ -42,7 +42,7 @@ class RunningService:
     arguments: Sequence[str] = COMMAND
     port: int = 0
     endpoint: Endpoint = field(init=False)
-    _process: subprocess.Popen[str] = field(init=False)
+    _process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         """Start on `port`, or a free one, and wait until it serves."""
@@ -62,15 +62,13 @@ class RunningService:
         self.endpoint = parse_connection_string(facts["connectionString"])
         self.port = urlsplit(facts["url"]).port or 0
 
-    def stop(self) -> None:
-        """Stop it as a service manager does, and wait until it has let its clients go."""
-        self._process.terminate()
-        assert self._process.wait(STOP_SECONDS) == 0
-        end(self._process)
-
-    def kill(self) -> None:
-        """End it, however it is."""
-        end(self._process)
+    def end(self) -> int | None:
+        """Stop it as a service manager does; return its status when it has let its clients go."""
+        if self._process is None:
+            return None
+        process, self._process = self._process, None
+        end(process)
+        return process.returncode
 
     def client_token(self, hub: str, user: str) -> str:
         """What a client connects with."""
@@ -84,7 +82,7 @@ class RunningService:
         url = f"http://127.0.0.1:{self.port}{resource}"
         token = issue_rest_token(self.endpoint, url, now=int(time.time()))
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        content = json.dumps(body).encode() if body is not None else None
+        content = json.dumps(body, ensure_ascii=False).encode() if body is not None else None
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_PATIENCE)
         try:
             target = f"{resource}?{urlencode(query, doseq=True)}" if query else resource

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from typing import Any
 
 from signalrcore.hub_connection_builder import (  # type: ignore[import-untyped]
@@ -21,9 +22,7 @@ def open_connection(command: Command) -> None:
     name = command["name"]
     builder = (
         HubConnectionBuilder()
-        .with_url(
-            command["url"], options={"transport": HttpTransportType(command["transport"])}
-        )
+        .with_url(command["url"], options={"transport": HttpTransportType(command["transport"])})
         .configure_logging(logging.ERROR)
         .with_hub_protocol(_ENCODINGS[command["encoding"]])
     )
@@ -53,7 +52,8 @@ async def take(command: Command) -> None:
         case "invoke":
             _connections[name].invoke(command["target"], command["arguments"])
         case "close":
-            await asyncio.to_thread(_connections[name].stop)
+            # It may wait for ever for a thread of its own that waits for its socket.
+            threading.Thread(target=_connections[name].stop, daemon=True).start()
 
 
 if __name__ == "__main__":

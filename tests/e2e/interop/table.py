@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from tests.e2e.interop.cells import CELLS, CLIENTS, FEATURES, NOTES, Cell
+from tests.e2e.interop.cells import CELLS, CLIENTS, FEATURES, NOTES, Cell, note_on
 from tests.e2e.interop.driver import ROOT
 
 __all__ = ["PAGE", "REWRITE", "complete_rows", "render"]
@@ -30,7 +30,7 @@ a WebSocket to the service without negotiation. *Stateful* ones ask for stateful
 """
 _NUMBERS: Final = {
     text: number
-    for number, text in enumerate(dict.fromkeys(note.text for note in NOTES.values()), start=1)
+    for number, text in enumerate(dict.fromkeys(note.text for note in NOTES), start=1)
 }
 
 
@@ -62,7 +62,7 @@ def render(rows: Mapping[Cell, str], previous: str) -> str:
 
 
 def _value(cell: Cell, feature: str, outcomes: Outcomes) -> str | None:
-    note = NOTES.get((cell.client, feature))
+    note = note_on(cell, feature)
     mark = f" ({_NUMBERS[note.text]})" if note is not None else ""
     if note is not None and not note.is_tried:
         return f"–{mark}"

@@ -60,7 +60,7 @@ class LongPolling:
         self._changed.set()  # a poll that waits still is displaced by this one
         if self._is_first:
             self._is_first = False
-            return self._answer(Response(None, 200, media_type=_BINARY))
+            return self._answer(number, Response(None, 200, media_type=_BINARY))
         gone = asyncio.ensure_future(receive_disconnect(request.receive))
         try:
             async with asyncio.timeout(self._settings.poll_timeout):
@@ -68,15 +68,15 @@ class LongPolling:
                     self._changed.clear()
                     await _first_of(gone, self._changed)
                     if gone.done():
-                        return self._answer(Response(None, 204))  # to nobody
+                        return self._answer(number, Response(None, 204))  # to nobody
         except TimeoutError:
-            return self._answer(Response(None, 200, media_type=_TEXT))
+            return self._answer(number, Response(None, 200, media_type=_TEXT))
         finally:
             gone.cancel()
         if number != self._polls:
             return Response(None, 204)
         if self._pending:
-            return self._answer(Response(self._take(), 200, media_type=_BINARY))
+            return self._answer(number, Response(self._take(), 200, media_type=_BINARY))
         self.connection.lost()
         return Response(None, 204)
 
@@ -111,9 +111,9 @@ class LongPolling:
         self._pending_bytes = 0
         return data
 
-    def _answer(self, response: Response) -> Response:
-        """`response`, after which the client may take its time for the next poll."""
-        return _Answer(response, self._polls, self._answered)
+    def _answer(self, number: int, response: Response) -> Response:
+        """`response` to a poll, after which the client may take its time for the next one."""
+        return _Answer(response, number, self._answered)
 
     def _answered(self, number: int) -> None:
         if number == self._polls:
