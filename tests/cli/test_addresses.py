@@ -75,27 +75,27 @@ def test_a_service_for_everybody_says_where_browsers_find_it(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("address", "url", "text"),
+    ("address", "url", "app", "browser"),
     [
         (
             "192.0.2.7",
             "http://192.0.2.7:80",
-            "Endpoint=http://192.0.2.7;Port=80;AccessKey=K;Version=1.0;"
-            "ClientEndpoint=http://192.0.2.7:80;",
+            "Endpoint=http://192.0.2.7;Port=80",
+            "ClientEndpoint=http://192.0.2.7:80",
         ),
         (
             "2001:db8::7",
             "http://[2001:db8::7]:81",
-            "Endpoint=http://[2001:db8::7];Port=81;AccessKey=K;Version=1.0;"
-            "ClientEndpoint=http://[2001:db8::7]:81;",
+            "Endpoint=http://[2001:db8::7];Port=81",
+            "ClientEndpoint=http://[2001:db8::7]:81",
         ),
     ],
 )
 def test_an_address_of_the_network_is_named_for_apps_and_browsers(
-    address: str, url: str, text: str
+    address: str, url: str, app: str, browser: str
 ) -> None:
-    found = Place(address).connection_string(url, "K", int(url.rpartition(":")[2]))
-    assert found.rstrip(";") == text.rstrip(";")
+    text = Place(address).connection_string(url, KEY, int(url.rpartition(":")[2]))
+    assert text.rstrip(";") == f"{app};AccessKey={KEY};Version=1.0;{browser}"
 
 
 def test_pages_of_an_app_may_come_from_each_name_of_its_host() -> None:

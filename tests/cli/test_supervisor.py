@@ -152,7 +152,8 @@ class Told:
 
     def __init__(self, path: Path) -> None:
         os.mkfifo(path)
-        self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        # For writing too, so that it does not end with the first who writes.
+        self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
 
     def next(self) -> str:
         """Wait for it."""

@@ -54,6 +54,8 @@ async def call(
     headers: Iterable[tuple[str, str]] = (),
     body: bytes = b"",
     chunks: Sequence[bytes] | None = None,
+    peer: str = "127.0.0.1",
+    authority: str = "localhost:7071",
 ) -> Answer:
     """Send one request to the ASGI application of `host`; `chunks` go as parts of the body."""
     parts = urlsplit(url)
@@ -67,9 +69,10 @@ async def call(
         "query_string": parts.query.encode(),
         "headers": [
             (name.lower().encode(), value.encode("latin-1"))
-            for name, value in [("host", "localhost:7071"), *headers]
+            for name, value in [("host", authority), *headers]
         ],
         "server": ("127.0.0.1", 7071),
+        "client": (peer, 50000),
     }
     pending = list(chunks or [body])
     sent: list[Any] = []

@@ -213,3 +213,22 @@ async def test_a_broken_file_of_keys_is_said_and_costs_one_request(
 
     assert answer.status == 400
     assert "host.json line 1" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("peer", "authority"),
+    [
+        ("192.0.2.7", "192.0.2.2:7071"),
+        ("192.0.2.7", "localhost:7071"),
+        ("127.0.0.1", "evil.example:7071"),  # a page whose name was made to lead here
+    ],
+)
+async def test_without_keys_the_admin_api_is_for_this_machine_alone(
+    host: Host, peer: str, authority: str
+) -> None:
+    for path in ("/admin/host/systemkeys/_master", "/admin/functions", "/admin/host/status"):
+        answer = await call(host, "GET", path, peer=peer, authority=authority)
+        assert (answer.status, answer.body) == (401, b"")
+
+    local = await call(host, "GET", "/admin/host/status", peer="::1", authority="[::1]:7071")
+    assert local.status == 200

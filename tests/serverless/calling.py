@@ -31,7 +31,7 @@ class Host:
 
 
 def trigger(*arguments: Any, **context: Any) -> str:
-    """The JSON of a signalRTrigger, as the original writes it (extension facts, 4.6)."""
+    """The JSON of a signalRTrigger, as the original writes it."""
     members: dict[str, Any] = {
         "Arguments": list(arguments),
         "Error": None,

@@ -128,11 +128,17 @@ def test_connection_events_take_no_arguments() -> None:
             async def on_disconnected(self, error: str) -> None: ...
 
 
-def test_a_plain_generator_is_refused() -> None:
+def test_a_method_that_yields_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"Bad\.count yields"):
 
         class Bad(ServerlessHub):
             def count(self) -> Any:
+                yield 1
+
+    with pytest.raises(ConfigError, match=r"Worse\.count yields"):
+
+        class Worse(ServerlessHub):
+            async def count(self) -> Any:
                 yield 1
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -160,13 +159,14 @@ asyncio.run(serve(settings, listener, ready=lambda: print(listener.getsockname()
 
 
 async def test_a_second_signal_ends_a_service_that_waits_for_a_client() -> None:
-    process = subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE, text=True)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", STUBBORN, stdout=asyncio.subprocess.PIPE
+    )
     assert process.stdout is not None
     async with AsyncExitStack() as stack:
-        stack.callback(process.wait)
-        stack.callback(process.kill)
-        stack.callback(process.stdout.close)
-        port = await asyncio.to_thread(process.stdout.readline)
+        stack.push_async_callback(process.wait)
+        stack.callback(lambda: process.kill() if process.returncode is None else None)
+        port = await process.stdout.readline()
         http = await stack.enter_async_context(aiohttp.ClientSession())
         clients = await stack.enter_async_context(AsyncExitStack())
         service = Service(Node(ServiceSettings()), f"http://127.0.0.1:{int(port)}", http, clients)
@@ -180,4 +180,5 @@ async def test_a_second_signal_ends_a_service_that_waits_for_a_client() -> None:
         assert b'"type":7' in (await poll).body  # so the first signal has been heard
         process.send_signal(signal.SIGTERM)
 
-        await asyncio.to_thread(process.wait, PATIENCE)
+        async with asyncio.timeout(PATIENCE):
+            await process.wait()

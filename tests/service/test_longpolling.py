@@ -12,7 +12,7 @@ from tests.service.running import Answer, HttpClient, Service
 from hubbub.protocol.codec import MESSAGEPACK
 from hubbub.protocol.messages import Completion, Invocation
 from hubbub.service.node import Node
-from hubbub.service.session import State
+from hubbub.service.session import Connection
 from hubbub.service.settings import ServiceSettings
 from hubbub.service.transports.longpolling import LongPolling
 
@@ -201,7 +201,11 @@ async def test_the_end_of_a_record_that_reads_like_a_ping_belongs_to_its_record(
     connection = node.connect(access_of(), transport)
     connection.receive(b'{"protocol":"messagepack","version":1}\x1e')
     completed: list[Completion] = []
-    node.completed = lambda _, completion: completed.append(completion)  # type: ignore[method-assign]
+
+    def note(connection: Connection, completion: Completion) -> None:
+        completed.append(completion)
+
+    node.completed = note  # type: ignore[method-assign]
     result = MESSAGEPACK.encode_value(ping)
     record = MESSAGEPACK.encode(Completion(invocation_id="1", result=result))
     assert record.endswith(ping)
@@ -211,7 +215,7 @@ async def test_the_end_of_a_record_that_reads_like_a_ping_belongs_to_its_record(
     connection.receive(MESSAGEPACK.encode(Completion(invocation_id="2", result=result)))
 
     assert [completion.invocation_id for completion in completed] == ["1", "2"]
-    assert connection.state is State.OPEN
+    assert connection.is_live
 
 
 async def test_a_record_may_come_in_several_posts(start: Start) -> None:
@@ -249,10 +253,10 @@ async def test_a_client_that_does_not_poll_again_in_time_is_gone(
     now = asyncio.get_running_loop().time()
 
     connection.tick(now + seconds - 1)
-    assert connection.state is State.OPEN
+    assert list(service.hub().connections) == [connection]
     connection.tick(now + seconds)
 
-    assert connection.state is State.CLOSED
+    assert not connection.is_live
     assert service.node.registry.hub("chat") is None
     assert said(await client.poll()) == UNKNOWN
 
@@ -288,7 +292,7 @@ async def test_a_client_that_has_moved_on_to_another_poll_is_not_deserted(
     third = await waiting(service, client)
     connection.tick(asyncio.get_running_loop().time() + 60)
 
-    assert connection.state is State.OPEN
+    assert connection.is_live
     await service.send("u")
     assert [record["target"] for record in records(await third)] == ["u"]
 

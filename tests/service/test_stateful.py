@@ -92,7 +92,7 @@ async def test_for_a_client_that_never_acks_no_more_than_the_limit_is_kept(node:
     assert client.connection.state is State.OPEN
     assert client.calls() == ["t"] * 100
     client.connection.detach()
-    assert client.connection.state is State.CLOSED
+    assert not client.connection.is_live
     assert client.refused() == (404, "No Connection with that ID")
 
 
@@ -131,7 +131,7 @@ async def test_the_time_to_come_back_begins_when_the_transport_is_lost(node: Nod
     client.connection.tick(lost + 29)
     assert client.connection.state is State.DETACHED
     client.connection.tick(lost + 31)
-    assert client.connection.state is State.CLOSED
+    assert not client.connection.is_live
     assert client.refused() == (404, "No Connection with that ID")
 
 

@@ -1,4 +1,4 @@
-"""The admin API: state of the host, its functions, manual triggers and keys (functions facts, 2.8).
+"""The admin API: state of the host, its functions, manual triggers and keys.
 
 It answers under `/admin/`. Who may ask is checked before anything is said.
 """

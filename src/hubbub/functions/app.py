@@ -3,11 +3,12 @@
 It decides which status a request gets. What a function answers it does not touch.
 """
 
+import ipaddress
 import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import partial
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from hubbub.functions.admin import UNAUTHORIZED, Admin
 from hubbub.functions.context import Context
@@ -115,6 +116,14 @@ class HostApp:
             return preflight
         path = decode_path(request.raw_path)
         if path[:6].lower() == "admin/":
+            if not self._host.access.is_checked and not request.is_local:
+                # Without keys the admin API is for this machine alone: it gives out keys.
+                logger.warning(
+                    "Refused %s of the admin API to another machine: start with --enable-auth and "
+                    "use the master key.",
+                    request.method,
+                )
+                return UNAUTHORIZED
             body = partial(read_body, request.receive, request.headers, self._host.body_limit)
             return await self._admin.answer(
                 request.method, path, request.headers, request.query, body, request.base
@@ -221,6 +230,25 @@ class _Request:
         return self._query
 
     @property
+    def is_local(self) -> bool:
+        """Whether it comes from this machine and was meant for it.
+
+        A page of another site reaches this machine under a name that leads here (DNS rebinding).
+        """
+        peer = self.scope.get("client")
+        name = urlsplit(f"//{self.headers.get('host', 'localhost')}").hostname or ""
+        return (peer is None or _is_loopback(peer[0])) and _is_loopback(name)
+
+    @property
     def base(self) -> str:
         """The address of this host as the client has written it."""
         return format_base(self.scope, self.headers)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -112,7 +112,7 @@ class Connections:
         """The access keys that may have signed a webhook.
 
         None where an endpoint has no key: nothing can be checked then, and the original checks
-        nothing (extension facts, 4.5).
+        nothing.
         """
         keys = [entry.endpoint.access_key for entry in self.endpoints(setting)]
         return None if None in keys else [key for key in keys if key is not None]
@@ -178,7 +178,7 @@ def setting_name(binding: Binding) -> str:
 
 
 def describe(entry: NamedEndpoint, *, online: bool) -> dict[str, Any]:
-    """An endpoint as `signalREndpoints` gives it (extension facts, 2.2)."""
+    """An endpoint as `signalREndpoints` gives it."""
     return {
         "endpointType": entry.kind,
         "name": entry.name,

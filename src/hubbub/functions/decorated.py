@@ -1,4 +1,4 @@
-"""The programming model with decorators: one script with one `FunctionApp` (functions facts, 1.6).
+"""The programming model with decorators: one script with one `FunctionApp`.
 
 An app that cannot be imported, or that declares something the library refuses, is one ConfigError.
 """

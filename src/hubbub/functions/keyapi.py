@@ -1,4 +1,4 @@
-"""The part of the admin API that shows, makes and removes keys (functions facts, 2.8).
+"""The part of the admin API that shows, makes and removes keys.
 
 Who may use it is checked before. Keys never go into the log.
 """

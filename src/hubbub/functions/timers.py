@@ -224,7 +224,7 @@ class Timers:
 
 
 def timer_request(status: Status | None = None, *, past_due: bool = False) -> Any:
-    """The `func.TimerRequest` of one firing (functions facts, 3.3)."""
+    """The `func.TimerRequest` of one firing."""
     described = None
     if status is not None:
         described = {

@@ -64,7 +64,7 @@ class SignalRTriggers:
         return bool(self._listeners)
 
     def add(self, plan: Plan) -> None:
-        """Take a function up, or a FunctionError (extension facts, 4.8)."""
+        """Take a function up, or a FunctionError."""
         event = _event(plan.function, self._settings)
         if event in self._listeners:
             hub, category, name = event
@@ -133,7 +133,7 @@ class SignalRTriggers:
                 )
                 logger.error("'%s' was not called: %s", listener.plan.function.name, error)
                 return Outcome(error=error)
-            # What the client chooses never hides what the service says (functions facts, 1.9).
+            # What the client chooses never hides what the service says.
             members = dict(zip(listener.parameters, arguments, strict=True)) | members
         return await invoke(listener.plan, text, Values(members))
 
@@ -173,7 +173,7 @@ def _parameters(function: Function) -> tuple[str, ...]:
 
 
 def _context(webhook: Webhook, headers: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
-    """The trigger's JSON text (extension facts, 4.6), and its members for binding expressions."""
+    """The trigger's JSON text, and its members for binding expressions."""
     members: dict[str, Any] = {
         "Error": webhook.error,
         "Category": webhook.category,
@@ -209,7 +209,7 @@ def _plain(value: Any) -> Any:
 
 
 def _response(webhook: Webhook, outcome: Outcome) -> Response:
-    """Status and body by the kind of event (extension facts, 4.7). There is no content type."""
+    """Status and body by the kind of event. There is no content type."""
     if webhook.invocation is None:
         refused = webhook.event.lower() == CONNECTED and outcome.error is not None
         return Response(403 if refused else 200)

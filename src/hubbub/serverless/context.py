@@ -26,7 +26,7 @@ class NoInvocationError(HubbubError):
 
 
 class InvocationContext(Struct, frozen=True, kw_only=True):
-    """The event of a client that a method handles (extension facts, 4.6)."""
+    """The event of a client that a method handles."""
 
     hub: str
     category: str  # connections or messages

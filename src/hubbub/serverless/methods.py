@@ -61,7 +61,9 @@ def methods_of(hub: type, reserved: Iterable[str], above: type) -> tuple[HubMeth
 
 def _method(name: str, function: Callable[..., Any], place: str) -> HubMethod:
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise ConfigError(f"{place} yields, but a method of a hub returns its result once.")
+        raise ConfigError(
+            f"{place} yields, but a client's stream does not reach an app. Return it all."
+        )
     parameters = parameters_of(function, place)
     if name not in _EVENTS:
         return HubMethod(name, function, MESSAGES, target_of(function, name), parameters)

@@ -84,8 +84,8 @@ _NOTES: Final = {
     ),
     ("aiosignalr", "text"): _TINY,
     ("aiosignalr", "result", "messagepack"): Note(
-        "The client sends a number where MessagePack completions have a map of headers, which is "
-        "refused, as by the reference server.",
+        "The client sends a number where MessagePack completions have a map of headers, so what "
+        "it sends is no message of the protocol.",
         is_tried=False,
     ),
     ("aiosignalr", "close"): _UNTOLD,

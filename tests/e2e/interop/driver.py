@@ -19,7 +19,7 @@ from tests.e2e.running import clean_environment
 
 __all__ = ["ClientProcess", "Driver", "Peer"]
 
-PATIENCE: Final = 5.0  # seconds for what should come at once, on a machine that is busy
+PATIENCE: Final = 20.0  # seconds for what should come at once, on a machine that is busy
 ROOT: Final = Path(__file__).parents[3]
 Document = dict[str, Any]
 

@@ -19,9 +19,9 @@ Outcomes = Mapping[tuple[Cell, str], bool]
 _INTRODUCTION: Final = f"""\
 # Compatibility
 
-Clients that others wrote, against a service as `hubbub service` starts it. This page is written by
-the test run (`tests/e2e/test_interop.py`), which fails where it sees anything else. To write it
-anew:
+Clients that others wrote, and our own, against a service as `hubbub service` starts it. This page
+is written by the test run (`tests/e2e/test_interop.py`), which fails where it sees anything else.
+To write it anew:
 
     {REWRITE}
 
@@ -29,8 +29,7 @@ Clients negotiate with an app that sends them on to the service, as with Azure; 
 a WebSocket to the service without negotiation. *Stateful* ones ask for stateful reconnect.
 """
 _NUMBERS: Final = {
-    text: number
-    for number, text in enumerate(dict.fromkeys(note.text for note in NOTES), start=1)
+    text: number for number, text in enumerate(dict.fromkeys(note.text for note in NOTES), start=1)
 }
 
 
@@ -65,10 +64,10 @@ def _value(cell: Cell, feature: str, outcomes: Outcomes) -> str | None:
     note = note_on(cell, feature)
     mark = f" ({_NUMBERS[note.text]})" if note is not None else ""
     if note is not None and not note.is_tried:
-        return f"–{mark}"
+        return f"no{mark}"
     if (cell, feature) not in outcomes:
         return None
-    return f"yes{mark}" if outcomes[cell, feature] else "**no**"
+    return f"yes{mark}" if outcomes[cell, feature] else "**fails**"
 
 
 def _row(cell: Cell, *values: str) -> str:
