@@ -26,6 +26,7 @@ _GRACE: Final = 15.0  # seconds from asking an old process to end to killing it
 _STEP: Final = 50  # milliseconds without a further change after which changes count as complete
 _DEBOUNCE: Final = 300  # milliseconds after which they do anyway
 _TURN: Final = 250  # milliseconds after which the watch comes round without a change
+_TURNS_BETWEEN_LOOKS: Final = 4  # a network drive, for one, does not tell what changes
 
 
 class HostChildren:
@@ -153,27 +154,36 @@ class HostChildren:
         # Imported late: `--no-reload` does without it.
         import watchfiles
 
-        has_looked = False
+        known = before
         try:
-            for changes in watchfiles.watch(
-                self._sources.root,
-                watch_filter=lambda _, path: path in self._sources,
-                stop_event=self._stop_watching,
-                step=_STEP,
-                debounce=_DEBOUNCE,
-                rust_timeout=_TURN,
-                yield_on_timeout=True,
-                raise_interrupt=False,
-                ignore_permission_denied=True,
+            for turn, changes in enumerate(
+                watchfiles.watch(
+                    self._sources.root,
+                    watch_filter=lambda _, path: path in self._sources,
+                    stop_event=self._stop_watching,
+                    step=_STEP,
+                    debounce=_DEBOUNCE,
+                    rust_timeout=_TURN,
+                    yield_on_timeout=True,
+                    raise_interrupt=False,
+                    ignore_permission_denied=True,
+                )
             ):
-                paths = {path for _, path in changes}
-                if not has_looked:
-                    # What changed before the watch began is seen by a second look.
-                    paths |= {path for path, _ in before.items() ^ self._sources.look().items()}
-                    has_looked = True
-                self._note(paths)
+                if changes or turn % _TURNS_BETWEEN_LOOKS == 0:
+                    # What changed before the watch began, or is not told, is seen by looking.
+                    known = self._compare(known, {path for _, path in changes})
         except (OSError, RuntimeError) as error:
-            _say(f"changes of the app are not seen ({error}); start again to load them.")
+            _say(f"changes of the app are looked for once a second, as none are told ({error}).")
+            while not self._stop_watching.wait(1.0):
+                known = self._compare(known, set())
+
+    def _compare(
+        self, known: Mapping[str, tuple[int, int]], told: set[str]
+    ) -> Mapping[str, tuple[int, int]]:
+        """Note what is told and what a look finds changed; return what there is by now."""
+        found = self._sources.look()
+        self._note(told | {path for path, _ in known.items() ^ found.items()})
+        return found
 
     def _note(self, paths: set[str]) -> None:
         for path in paths:
