@@ -100,8 +100,9 @@ def test_messages_arrive_in_the_order_of_their_acceptance(matrix: Matrix, cell: 
         addresses = ("", "/users/one", "/groups/some", f"/connections/{connection}")
 
         mixed = random.Random(str(cell)).choices(addresses, k=200)
-        for number, address in enumerate(mixed):
-            service.send(hub, "news", number, address, to=address)
+        service.send_at_once(
+            hub, [(address, "news", [number, address]) for number, address in enumerate(mixed)]
+        )
 
         assert peer.news(200) == [[number, address] for number, address in enumerate(mixed)]
 
@@ -270,7 +271,6 @@ def wait_for_the_timeout(service: RunningService, hub: str) -> None:
         witness.send('{"protocol":"json","version":1}\x1e')
         heard = "".join(str(frame) for frame in witness)
     assert "ClientTimeoutInterval" in heard
-    assert '{"type":6}' in heard
 
 
 @in_cells_with("quiet")

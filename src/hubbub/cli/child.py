@@ -7,6 +7,7 @@ binds its socket itself and prints what is ready.
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -14,9 +15,17 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["LOG_LEVELS", "inherit", "report", "set_up_logging", "stop_with_parent"]
+__all__ = [
+    "LOG_LEVELS",
+    "inherit",
+    "raise_file_limit",
+    "report",
+    "set_up_logging",
+    "stop_with_parent",
+]
 
 
+_MANY_FILES: Final = 1_048_576  # where there is no limit; the kernel's own default for one process
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -50,6 +59,14 @@ class _Formatter(logging.Formatter):
             for character in record.message
         )
         return super().formatMessage(record).replace(" [] ", " ", 1)
+
+
+def raise_file_limit() -> None:
+    """Let this process have as many connections as the system allows it; each is an open file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MANY_FILES if hard == resource.RLIM_INFINITY else hard
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def inherit(fd: int) -> socket.socket:

@@ -8,7 +8,14 @@ import click
 import uvloop
 
 from hubbub.cli.banner import service_lines
-from hubbub.cli.child import LOG_LEVELS, inherit, report, set_up_logging, stop_with_parent
+from hubbub.cli.child import (
+    LOG_LEVELS,
+    inherit,
+    raise_file_limit,
+    report,
+    set_up_logging,
+    stop_with_parent,
+)
 from hubbub.cli.network import Place, listen, named_localhost, origin
 from hubbub.cli.upstreamoptions import settings_path, upstream_templates
 from hubbub.errors import ConfigError
@@ -81,6 +88,7 @@ def service(
       hubbub service --upstream http://localhost:7071/runtime/webhooks/signalr
     """
     set_up_logging(log_level)
+    raise_file_limit()
     # Under a supervisor, and where an upstream is given, a file counts only if it is asked for.
     finds_file = fd is None and upstream is None
     settings = ServiceSettings(
