@@ -42,10 +42,11 @@ def answer_upgrade(
     headers: Iterable[tuple[bytes, bytes]],
     socket: asyncio.Transport,
     peers: set[Any],
-) -> None:
+) -> WebSocketTransport | None:
     """Answer the upgrade request for `target`, a path with its query.
 
-    From here on a `WebSocketTransport` reads from `socket`, or the socket is closed.
+    From here on the `WebSocketTransport` that is returned reads from `socket`, or, where there is
+    none, the socket is closed.
     """
     handshake = ServerProtocol(logger=_websockets_logger)
     pairs = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
@@ -66,12 +67,13 @@ def answer_upgrade(
     if access is None or response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
         socket.write(response.serialize())
         socket.close()
-        return
+        return None
     head = response.serialize()  # which ends in an empty line
     socket.write(head[:-2] + _NO_CACHE)
     transport = WebSocketTransport(node, socket, peers)
     socket.set_protocol(transport)  # first, so that it hears if more is written than is allowed
     transport.open(access)
+    return transport
 
 
 def _admit(node: Node, request: Request) -> ClientAccess:
