@@ -16,6 +16,7 @@ from tests.service.upstream_app import Received, result, running_app, running_se
 
 from hubbub.protocol.upstreamsettings import Identity, SecretSource, UpstreamSettings
 from hubbub.protocol.upstreamtemplate import Template
+from hubbub.service.upstream import authentication
 from hubbub.service.upstream.authentication import (
     AzureIdentity,
     TokenEndpoint,
@@ -35,15 +36,16 @@ NOW = 1_700_000_000
 
 
 class Counting:
-    """Issues a token an hour, numbered. Satisfies `TokenSource`."""
+    """Issues numbered tokens. Satisfies `TokenSource`."""
 
-    def __init__(self) -> None:
+    def __init__(self, lifetime: int = 3600) -> None:
         self.issued = 0
+        self._lifetime = lifetime
 
     async def issue(self, resource: str, now: int) -> tuple[str, int]:
         await asyncio.sleep(0)
         self.issued += 1
-        return f"{resource}-{self.issued}", now + 3600
+        return f"{resource}-{self.issued}", now + self._lifetime
 
 
 async def test_an_app_can_check_the_services_own_token_with_its_published_keys() -> None:
@@ -112,15 +114,57 @@ async def test_new_settings_keep_the_key_that_apps_know_unless_the_identity_chan
     assert courier.tokens is not tokens
 
 
-async def test_a_token_is_used_until_five_minutes_before_its_end() -> None:
-    times = iter((NOW, NOW, NOW, NOW + 3299, NOW + 3300, NOW + 3300, NOW + 3300))
-    tokens = Tokens(Counting(), clock=lambda: next(times))
+@pytest.mark.parametrize(("lifetime", "used"), [(3600, 3300), (600, 300), (300, 150), (60, 30)])
+async def test_a_token_is_used_until_five_minutes_or_half_its_life_before_its_end(
+    lifetime: int, used: int
+) -> None:
+    now = NOW
+    tokens = Tokens(Counting(lifetime), clock=lambda: now)
 
-    assert [await tokens.authorization("a") for _ in range(3)] == [
-        "Bearer a-1",
-        "Bearer a-1",
-        "Bearer a-2",
-    ]
+    assert await tokens.authorization("a") == "Bearer a-1"
+    now = NOW + used - 1
+    assert await tokens.authorization("a") == "Bearer a-1"
+    now = NOW + used
+    assert await tokens.authorization("a") == "Bearer a-2"
+
+
+async def test_who_waits_for_a_token_shares_the_failure_to_get_one() -> None:
+    asked = 0
+
+    class Away:
+        async def issue(self, resource: str, now: int) -> tuple[str, int]:
+            nonlocal asked
+            asked += 1
+            await asyncio.sleep(0)
+            raise DeliveryError(Kind.NO_TOKEN, "It is away.")
+
+    tokens = Tokens(Away())
+    waiting = [asyncio.ensure_future(tokens.authorization("a")) for _ in range(5)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()  # the others are not given up with it
+
+    got = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert [str(each) for each in got[1:]] == ["It is away."] * 4
+    assert asked == 1
+
+
+async def test_a_source_that_does_not_answer_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(authentication, "_TIMEOUT", 0.01)
+
+    class Silent:
+        async def issue(self, resource: str, now: int) -> tuple[str, int]:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        def __repr__(self) -> str:
+            return "Silent()"
+
+    with pytest.raises(DeliveryError, match=r"Silent\(\) gave no token within") as caught:
+        await Tokens(Silent()).authorization("a")
+    assert caught.value.kind is Kind.NO_TOKEN
 
 
 async def test_one_caller_fetches_and_the_others_wait() -> None:
