@@ -88,15 +88,51 @@ async def test_a_key_file_keeps_the_key_over_restarts_and_for_its_owner_alone(
     assert await ServiceIssuer("x").keys() != keys[0]
 
 
-@pytest.mark.parametrize("content", [b"", b"nonsense", None], ids=["empty", "nonsense", "folder"])
-async def test_a_key_file_that_holds_no_key_is_refused(
-    tmp_path: Path, content: bytes | None
+async def test_services_that_make_a_key_at_the_same_time_agree_on_one(tmp_path: Path) -> None:
+    path = str(tmp_path / "key.pem")
+    issuers = [ServiceIssuer("http://here/", path) for _ in range(4)]
+
+    keys = await asyncio.gather(*(issuer.keys() for issuer in issuers))
+
+    assert keys == [await ServiceIssuer("http://here/", path).keys()] * 4
+    assert [file.name for file in os.scandir(tmp_path)] == ["key.pem"]
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"), [("nowhere/key.pem", "No such file"), (".", "Is a directory")]
+)
+async def test_a_key_file_that_cannot_be_had_is_not_said_to_be_wrong(
+    tmp_path: Path, path: str, reason: str
 ) -> None:
+    tokens = Tokens(ServiceIssuer("http://here", str(tmp_path / path)))
+
+    with pytest.raises(DeliveryError, match=f"cannot be read or made: {reason}") as caught:
+        await tokens.authorization(RESOURCE)
+    assert caught.value.kind is Kind.NO_TOKEN
+    assert "Remove" not in str(caught.value)
+
+
+async def test_a_key_of_another_kind_is_refused(tmp_path: Path) -> None:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import dsa
+
     path = tmp_path / "key.pem"
-    if content is None:
-        path.mkdir()
-    else:
-        path.write_bytes(content)
+    path.write_bytes(
+        dsa.generate_private_key(2048).private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+
+    with pytest.raises(DeliveryError, match="is no RSA key of 2048 bits or more"):
+        await Tokens(ServiceIssuer("http://here", str(path))).authorization(RESOURCE)
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense"], ids=["empty", "nonsense"])
+async def test_a_key_file_that_holds_no_key_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "key.pem"
+    path.write_bytes(content)
     tokens = Tokens(ServiceIssuer("http://here", str(path)))
 
     with pytest.raises(DeliveryError, match=r"holds no RSA key in PEM.*Remove the file") as caught:
