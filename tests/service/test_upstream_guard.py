@@ -60,7 +60,17 @@ def test_some_addresses_are_forbidden_even_if_the_operator_writes_them(address: 
 
 @pytest.mark.parametrize(
     "address",
-    ["127.0.0.1", "::1", "10.1.2.3", "192.168.0.1", "172.16.0.1", "fd12::1", "::ffff:10.0.0.1"],
+    [
+        "127.0.0.1",
+        "::1",
+        "10.1.2.3",
+        "100.64.0.1",
+        "192.168.0.1",
+        "172.16.0.1",
+        "fd12::1",
+        "fec0::1",
+        "::ffff:10.0.0.1",
+    ],
 )
 def test_private_addresses_are_for_hosts_that_the_operator_has_written(address: str) -> None:
     assert forbidden(address, is_literal=True) is None
@@ -82,6 +92,15 @@ async def test_a_name_is_judged_by_what_it_resolves_to() -> None:
     with pytest.raises(DeliveryError, match=r"bad resolves to 169\.254") as caught:
         await resolver.resolve("bad")
     assert caught.value.kind is Kind.FORBIDDEN_ADDRESS
+
+
+@pytest.mark.parametrize("name", ["2852039166", "0xA9FEA9FE", "0251.0376.0251.0376"])
+async def test_an_address_written_as_a_number_is_judged_too(name: str) -> None:
+    resolver = GuardedResolver()
+
+    with pytest.raises(DeliveryError, match=r"resolves to 169\.254\.169\.254"):
+        await resolver.resolve(name)
+    await resolver.close()
 
 
 async def test_a_name_that_resolves_inside_has_to_be_written_literally() -> None:

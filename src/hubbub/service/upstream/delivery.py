@@ -34,7 +34,7 @@ _FIRST_PAUSE: Final = 0.5  # seconds before the first repetition; it doubles wit
 _LONGEST_PAUSE: Final = 10.0
 _TEMPORARY: Final = frozenset({408, 429, 500, 502, 503, 504})
 # No part of the request has reached the app, so sending it again repeats nothing.
-_NEVER_SENT: Final = frozenset({Kind.UNREACHABLE, Kind.NO_TOKEN, Kind.NO_SECRET})
+_NEVER_SENT: Final = frozenset({Kind.UNREACHABLE, Kind.NO_TLS, Kind.NO_TOKEN, Kind.NO_SECRET})
 _UNANSWERED: Final = _NEVER_SENT | {Kind.BROKEN, Kind.CUT_OFF, Kind.TIMEOUT}
 
 Pause = Callable[[float], Awaitable[None]]

@@ -75,6 +75,8 @@ class AppClient:
             raise DeliveryError(
                 Kind.TIMEOUT, f"There was no whole answer after {timeout:g} seconds."
             ) from None
+        except aiohttp.ClientSSLError as error:
+            raise DeliveryError(Kind.NO_TLS, str(error)) from None
         except aiohttp.ClientConnectorError as error:
             raise DeliveryError(Kind.UNREACHABLE, str(error)) from None
         except aiohttp.ClientPayloadError as error:
