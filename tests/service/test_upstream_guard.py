@@ -1,6 +1,7 @@
 """Which addresses upstream requests may go to."""
 
 import socket
+from typing import Any
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -117,3 +118,36 @@ async def test_a_name_that_resolves_inside_has_to_be_written_literally() -> None
 
         assert outcome.kind is kind
         await courier.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "kind"),
+    [
+        ("inside", Kind.FORBIDDEN_ADDRESS),
+        ("127.0.0.1", Kind.FORBIDDEN_ADDRESS),
+        ("outside", Kind.UNREACHABLE),
+        ("gone", Kind.UNREACHABLE),
+    ],
+)
+async def test_a_client_does_not_reach_the_inside_host_of_one_template_by_another(
+    host: str, kind: Kind
+) -> None:
+    class Outside(Names):
+        """Connecting to the public address is not tried."""
+
+        async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
+            if host == "gone" or (host == "outside" and port):
+                raise OSError("No such name")
+            return await super().resolve(host, port)
+
+    client = AppClient(Outside(inside=["127.0.0.1"], outside=["8.8.8.8"]))
+    own = Template(url_template=f"http://{host}:1/", hub_pattern="other")
+    chosen = Template(url_template="http://{event}:1/")
+    courier = Courier(["k"], UpstreamSettings(templates=(own, chosen)), client=client)
+    event = Event(hub="chat", category="messages", event=host, connection_id="c")
+
+    outcome = await courier.deliver(event, chosen, "application/json", b"{}")
+
+    assert outcome.kind is kind
+    assert (await courier.deliver(event, own, "application/json", b"{}")).kind is Kind.UNREACHABLE
+    await courier.close()
