@@ -79,12 +79,18 @@ class Node:
                 yield _DRAIN_PAUSE
 
     def check(self, access: ClientAccess) -> None:
-        """Raise the `Refusal` that `connect` would be answered with, if any."""
+        """Raise the `Refusal` that `connect` would be answered with, if any.
+
+        A client that comes back to what has been forgotten has left its old socket: that ends here,
+        even if its loss would be noticed only later, and the client begins anew.
+        """
         if access.connection_token is None:
             return  # negotiation may be left out
         connection = self.tickets.find(access).connection
         if connection is None or connection.is_resumable:
             return
+        if connection.state is State.OPEN and connection.replay is not None:
+            connection.leave()
         if connection.state in {State.HANDSHAKE, State.OPEN}:
             raise Refusal(409, "The connection is in use.")
         raise Refusal(404, "No Connection with that ID")
