@@ -292,7 +292,7 @@ class Connection:
         self._owner.gone(self)
 
     def leave(self) -> None:
-        """The client has left its transport, whether or not that has noticed, and is not resumed."""
+        """The client has left its transport, which need not know it yet, and is not resumed."""
         self.transport.abandon()
         self.lost("The client came back when too much had been sent to it.")
 
