@@ -15,6 +15,8 @@ from hubbub.service.session import State
 from hubbub.service.settings import ServiceSettings
 from hubbub.service.wire import EncodedMessage, Wire
 
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 
 @pytest.fixture
 async def node() -> Node:

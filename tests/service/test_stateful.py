@@ -20,6 +20,8 @@ from hubbub.service.session import Connection, State
 from hubbub.service.settings import ServiceSettings
 from hubbub.service.wire import EncodedMessage
 
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 HANDSHAKE = b'{"protocol":"json","version":2}\x1e'
 EXPIRED = "The access token has expired."
 
