@@ -116,7 +116,7 @@ def _supervise(
     children = HostChildren(
         app,
         ["host", str(app), *_arguments(options)],
-        listener.fileno(),
+        listener,
         secret,
         workers=worker_count(local, os.environ),
         reloads=not no_reload,

@@ -6,6 +6,7 @@ new code does not load, the old code goes on.
 
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -36,7 +37,7 @@ class HostChildren:
         self,
         app: Path,
         arguments: Sequence[str],
-        listen_fd: int,
+        listener: socket.socket,
         env: Mapping[str, str],
         *,
         workers: int = 1,
@@ -46,7 +47,7 @@ class HostChildren:
         self.name = "function host"
         self._app = app
         self._arguments = arguments
-        self._listen_fd = listen_fd
+        self._listener = listener
         self._env = env
         self._workers = workers
         self._reloads = reloads
@@ -104,12 +105,16 @@ class HostChildren:
         for child in [*self._current, *self._leaving]:
             child.stop(deadline)
 
+    def close(self) -> None:
+        """Give up the listening socket, which all processes shared."""
+        self._listener.close()
+
     def _start_all(self) -> list[Child]:
         children = []
         for number in range(self._workers):
             secondary = ["--secondary"] if number else []
             arguments = [*self._arguments, *secondary]
-            children.append(Child(self.name, arguments, self._listen_fd, self._env))
+            children.append(Child(self.name, arguments, self._listener, self._env))
         for child in children:
             child.start()
         return children

@@ -13,6 +13,7 @@ from hubbub.cli.child import (
     inherit,
     raise_file_limit,
     report,
+    say_stopping,
     set_up_logging,
     stop_with_parent,
 )
@@ -117,7 +118,7 @@ def service(
 
     store = SqliteStore(data) if data is not None else None
     try:
-        uvloop.run(serve(settings, listener, ready=ready, store=store))
+        uvloop.run(serve(settings, listener, ready=ready, stopping=say_stopping, store=store))
     except ConfigError as error:
         if ready_fd is None:
             raise

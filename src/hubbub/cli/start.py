@@ -111,7 +111,7 @@ def start(
         host = HostChildren(
             app,
             arguments,
-            host_socket.fileno(),
+            host_socket,
             environment,
             workers=worker_count(local, os.environ),
             reloads=not no_reload,
@@ -123,7 +123,7 @@ def start(
     service_options += [f"--allow-origin={entry}" for entry in allowed]
     arguments = ["service", *options, *service_options]
     keys = {"HUBBUB_ACCESS_KEY": key}  # the environment, because others can see arguments
-    service = Child("service", arguments, service_socket.fileno(), keys)
+    service = Child("service", arguments, service_socket, keys)
     with Supervisor([service] if host is None else [service, host]) as supervisor:
         if not supervisor.start():
             return

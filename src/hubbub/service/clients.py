@@ -70,6 +70,7 @@ class ClientEndpoint:
             return _refuse(scope, refusal)
 
     def _negotiate(self, access: ClientAccess) -> Answer:
+        self._node.check_open()
         try:
             version = parse_negotiate_version(_parameter(access, "negotiateVersion"))
         except NegotiateError as error:
@@ -112,6 +113,7 @@ class ClientEndpoint:
         events = _EVENTS in request.headers.get("accept", "")
         check_transport(access, SERVER_SENT_EVENTS if events else LONG_POLLING)
         if connection is None:
+            self._node.check_open()
             if events:
                 return EventStream(self._node, access)
             polling = LongPolling(self._node, access)
