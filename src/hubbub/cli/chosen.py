@@ -1,0 +1,102 @@
+"""Which service a command calls: by option, by environment, or the one that runs on this machine.
+
+It also says what went wrong in a call, with the place of the setting that is to be changed.
+"""
+
+import http.client
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import click
+from click.core import ParameterSource
+
+from hubbub.errors import ConfigError, ServiceError
+from hubbub.protocol.endpoints import Endpoint, format_connection_string, parse_connection_string
+from hubbub.service.settings import EMULATOR_KEY
+
+__all__ = ["SETTING", "Chosen", "connection_option"]
+
+SETTING: Final = "AzureSignalRConnectionString"
+_EMULATOR: Final = ("localhost", 8888)
+_LOOK_SECONDS: Final = 1.0  # that a service on this machine has to answer
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A connection string as it was given, and where; `text` is `None` where none was."""
+
+    text: str | None
+    where: str
+
+    def endpoint(self, *, otherwise: str = "pass --connection-string") -> Endpoint:
+        """The service that is meant: without a connection string the emulator's, if it runs here.
+
+        Raises `ConfigError` where there is none, or where it cannot be read.
+        """
+        if self.text:
+            try:
+                return parse_connection_string(self.text)
+            except ConfigError as error:
+                raise ConfigError(f"{self.where} cannot be used: {error}") from None
+        if not _runs_here():
+            raise ConfigError(f"Which service? Set {SETTING}, or {otherwise}.")
+        url = f"http://{_EMULATOR[0]}:{_EMULATOR[1]}"
+        click.echo(f"hubbub: no {SETTING} is set, so this is the service on {url}.", err=True)
+        return parse_connection_string(format_connection_string(url, EMULATOR_KEY))
+
+    @contextmanager
+    def explained(self, url: str) -> Iterator[None]:
+        """Let what a service at `url` answers be told in one sentence that says what to change."""
+        try:
+            yield
+        except ServiceError as error:
+            raise ServiceError(
+                self._explain(error, url), status=error.status, code=error.code
+            ) from error
+
+    def _explain(self, error: ServiceError, url: str) -> str:
+        setting = self.where if self.text else f"{SETTING}, which is not set,"
+        if error.status is None:
+            return (
+                f"{error} Start a service with `hubbub start`, or correct {setting}."
+                if error.reason is None
+                else f"No service answers at {url}: {error.reason}. Start one with `hubbub start`, "
+                f"or correct {setting}."
+            )
+        if error.status == 401 and (error.reason is None or "signature" in error.reason):
+            return (
+                f"The service at {url} has another access key than {setting} says. "
+                "Use the connection string that it printed when it was started."
+            )
+        return error.reason or str(error)
+
+
+def _choose(context: click.Context, parameter: click.Parameter, value: str | None) -> Chosen:
+    source = context.get_parameter_source(str(parameter.name))
+    if source is ParameterSource.COMMANDLINE:
+        return Chosen(value, "--connection-string")
+    return Chosen(value, f"{SETTING} in the environment")
+
+
+connection_option: Final = click.option(
+    "--connection-string",
+    "chosen",
+    envvar=SETTING,
+    callback=_choose,
+    help=f"The service to call. Default: the environment's {SETTING}, else the emulator's if it "
+    "runs on this machine.",
+)
+
+
+def _runs_here() -> bool:
+    """Whether something that answers as a service listens where the emulator would."""
+    connection = http.client.HTTPConnection(*_EMULATOR, timeout=_LOOK_SECONDS)
+    try:
+        connection.request("HEAD", "/api/health")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
