@@ -17,6 +17,7 @@ from hubbub.cli.reload import HostChildren, worker_count
 from hubbub.cli.supervisor import Child, Supervisor
 from hubbub.cli.upstreamoptions import settings_path
 from hubbub.errors import ConfigError
+from hubbub.functions.keys import SIGNALR, KeyStore, default_folder
 from hubbub.functions.settings import LocalSettings, read_local_settings
 from hubbub.protocol.endpoints import parse_connection_string
 from hubbub.service.settings import EMULATOR_KEY, ServiceSettings
@@ -26,6 +27,7 @@ __all__ = ["start"]
 _SETTING: Final = "AzureSignalRConnectionString"
 _EMULATOR_PORT: Final = 8888
 _WEBHOOKS: Final = "/runtime/webhooks/signalr"  # where a function host takes events
+_SYSTEM_KEY: Final = "HUBBUB_SYSTEM_KEY"  # the variable that tells the service the host's key
 
 
 @click.command()
@@ -97,6 +99,8 @@ def start(
     file = settings_path(settings_file) if settings_file or app is None else None
     if file is not None:
         service_options.append(f"--settings={file.resolve()}")
+    # The environment, because others can see arguments.
+    secret = {"HUBBUB_ACCESS_KEY": key}
     host = None
     if app is not None:
         host_port = next(number for number in (port, local.port, 7071) if number is not None)
@@ -107,7 +111,11 @@ def start(
         arguments = ["host", str(app), *options]
         arguments += [f"--data={data.resolve()}"] if data is not None else []
         arguments += ["--enable-auth"] if enable_auth else []
-        service_options.append(f"--upstream={origin(host_socket)}{_WEBHOOKS}")
+        upstream = f"{origin(host_socket)}{_WEBHOOKS}"
+        if enable_auth:
+            secret[_SYSTEM_KEY] = _system_key(app, data)
+            upstream += f"?code={{@Hubbub.Environment(Name={_SYSTEM_KEY})}}"
+        service_options.append(f"--upstream={upstream}")
         host = HostChildren(
             app,
             arguments,
@@ -122,8 +130,7 @@ def start(
     settings.check_address(address, insist=insecure)
     service_options += [f"--allow-origin={entry}" for entry in allowed]
     arguments = ["service", *options, *service_options]
-    keys = {"HUBBUB_ACCESS_KEY": key}  # the environment, because others can see arguments
-    service = Child("service", arguments, service_socket, keys)
+    service = Child("service", arguments, service_socket, secret)
     with Supervisor([service] if host is None else [service, host]) as supervisor:
         if not supervisor.start():
             return
@@ -139,6 +146,12 @@ def _app_here() -> Path | None:
     """The current folder where it is a function app, else no app: the service alone is started."""
     here = Path()
     return here if (here / "host.json").is_file() else None
+
+
+def _system_key(app: Path, data: Path | None) -> str:
+    """The key that the host asks for when the service tells it something, made where it is not."""
+    folder = default_folder(app.absolute()) if data is None else data.resolve()
+    return KeyStore(folder).system(SIGNALR)
 
 
 def _app_environment(text: str, local: LocalSettings, place: Place) -> Mapping[str, str]:
