@@ -9,11 +9,11 @@ from typing import Any, Concatenate, Final, NoReturn, ParamSpec, TypeVar
 
 import click
 
-from hubbub.cli.chosen import Chosen, connection_option
+from hubbub.cli.chosen import SETTING, Chosen, connection_option
 from hubbub.client.management import HubContext, ServiceClient
 from hubbub.errors import HubbubError
 
-__all__ = ["HubCall", "json_option", "on_hub", "refuse", "show"]
+__all__ = ["SETTING", "HubCall", "json_option", "on_hub", "refuse", "show"]
 
 _Result = TypeVar("_Result")
 _Options = ParamSpec("_Options")

@@ -1,7 +1,9 @@
 """Listening sockets and addresses: made by the command line, handed to whoever serves on them."""
 
 import errno
+import http.client
 import socket
+from typing import Final
 from urllib.parse import urlsplit
 
 from hubbub.errors import ConfigError
@@ -12,7 +14,12 @@ __all__ = ["Place", "lan_address", "listen", "named_localhost", "origin"]
 
 # A documentation address (RFC 5737). Connecting a datagram socket sends nothing; it only asks the
 # routing table which of this machine's addresses others would see.
-_ELSEWHERE = ("192.0.2.1", 9)
+_ELSEWHERE: Final = ("192.0.2.1", 9)
+# What a program that has the port says of itself on its front page.
+SERVICE_MARK: Final = b"This is a Hubbub service."
+HOST_MARK: Final = b"It is served by Hubbub."
+_LOOK_SECONDS: Final = 1.0  # that it has to say so
+_LOOK_BYTES: Final = 65_536
 
 
 def listen(address: str, port: int, *, option: str) -> socket.socket:
@@ -84,17 +91,49 @@ class Place:
         base = named_localhost(url) if self.is_everywhere else url
         return format_connection_string(base, key, client_url=client_url)
 
+    def remote_connection_string(self, key: str, port: int) -> str | None:
+        """How programs on other machines reach the service, `None` where they do no other way."""
+        if not self.is_everywhere or is_loopback(self.lan):
+            return None
+        host = f"[{self.lan}]" if ":" in self.lan else self.lan
+        return format_connection_string(f"http://{host}:{port}", key)
+
+    @property
+    def names(self) -> list[str]:
+        """The host names under which it is reached, as URLs have them."""
+        if self.is_everywhere or self.is_loopback:
+            names = {self.lan, self.address, "localhost", "127.0.0.1", "[::1]"}
+        else:
+            names = {self.lan}
+        return sorted(f"[{n}]" if ":" in n and "[" not in n else n for n in names)
+
     def page_origins(self, port: int) -> list[str]:
         """The origins that the app's own pages have."""
         names = {self.lan, "localhost", "127.0.0.1"} if self.is_everywhere else {self.lan}
         return sorted(f"http://[{n}]:{port}" if ":" in n else f"http://{n}:{port}" for n in names)
 
 
+def _occupant(address: str, port: int) -> str:
+    """Who listens on a port that is wanted here."""
+    name = "localhost" if address in {"0.0.0.0", "::"} else address  # noqa: S104
+    connection = http.client.HTTPConnection(name, port, timeout=_LOOK_SECONDS)
+    try:
+        connection.request("GET", "/")
+        said = connection.getresponse().read(_LOOK_BYTES)
+    except (OSError, http.client.HTTPException):
+        return "another program"
+    finally:
+        connection.close()
+    if SERVICE_MARK in said:
+        return "a Hubbub service that runs already"
+    return "a Hubbub function host that runs already" if HOST_MARK in said else "another program"
+
+
 def _explain(error: Exception, address: str, port: int, option: str) -> str:
     number = getattr(error, "errno", None)
     if number == errno.EADDRINUSE:
         return (
-            f"Port {port} on {address} is in use by another program. "
+            f"Port {port} on {address} is in use by {_occupant(address, port)}. "
             f"Stop it, or pass {option} with another port; 0 picks a free one."
         )
     if number == errno.EACCES:

@@ -47,7 +47,7 @@ class HostChildren:
         self.name = "function host"
         self._app = app
         self._arguments = arguments
-        self._listener = listener
+        self.listener = listener
         self._env = env
         self._workers = workers
         self._reloads = reloads
@@ -107,14 +107,14 @@ class HostChildren:
 
     def close(self) -> None:
         """Give up the listening socket, which all processes shared."""
-        self._listener.close()
+        self.listener.close()
 
     def _start_all(self) -> list[Child]:
         children = []
         for number in range(self._workers):
             secondary = ["--secondary"] if number else []
             arguments = [*self._arguments, *secondary]
-            children.append(Child(self.name, arguments, self._listener, self._env))
+            children.append(Child(self.name, arguments, self.listener, self._env))
         for child in children:
             child.start()
         return children

@@ -18,7 +18,7 @@ from typing import IO, Any, Final, Protocol
 from hubbub.cli.child import say_stopping
 from hubbub.errors import ConfigError, HubbubError
 
-__all__ = ["Child", "Supervisor"]
+__all__ = ["Child", "Supervised", "Supervisor"]
 
 _READY_TIMEOUT: Final = 60.0  # seconds; an app may import much
 # Seconds from asking a child to stop to killing it: it lets clients go one after another, answers

@@ -315,6 +315,17 @@ def parse_origins(value: Any, where: str) -> tuple[str, ...]:
     return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
 
 
+def with_overrides(
+    local: LocalSettings, *, cors: str | None, cors_credentials: bool | None
+) -> LocalSettings:
+    """Local settings with what was given on the command line instead."""
+    if cors is not None:
+        local = replace(local, cors=parse_origins(cors, "--cors"))
+    if cors_credentials is not None:
+        local = replace(local, cors_credentials=cors_credentials)
+    return local
+
+
 def set_connection_string(
     local: LocalSettings, environ: MutableMapping[str, str], name: str, text: str
 ) -> LocalSettings:
