@@ -222,7 +222,7 @@ def load_host(
     root = root.absolute()
     local = read_local_settings(root) if local is None else local
     warnings = merge_local_settings(local, environ)
-    settings = AppSettings(environ)
+    settings = AppSettings(environ, local.values)
     return Host(
         root,
         read_host_settings(root, environ),

@@ -178,12 +178,11 @@ def _refuse(scope: Scope, refusal: Refusal) -> Answer:
     # A request that comes after the end of its connection is nothing to tell an operator.
     _logger.log(
         logging.DEBUG if refusal.status == 404 else logging.INFO,
-        "refused %s %s: %d %s %s",
+        "refused %s %s: %d %s",
         scope["method"],
         scope["path"].rstrip("/").lower(),
         refusal.status,
-        refusal,
-        refusal.advice,
+        refusal.explanation,
     )
     # The reason of a 401 is in its header, as in the original.
     text = "" if refusal.status == 401 else str(refusal)
