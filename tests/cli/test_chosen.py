@@ -30,8 +30,7 @@ async def test_without_a_connection_string_it_is_the_emulators_that_runs_here(
 ) -> None:
     async with Running(ServiceSettings()) as service:
         await service.connect("chat", "ann")
-        port = service.url.rpartition(":")[2]
-        monkeypatch.setattr(chosen, "_EMULATOR", ("127.0.0.1", int(port)))
+        monkeypatch.setattr(chosen, "_EMULATOR_URL", service.url)
 
         result = await asyncio.to_thread(invoke, *LIST)
 
@@ -39,7 +38,7 @@ async def test_without_a_connection_string_it_is_the_emulators_that_runs_here(
     assert "ann" in result.stdout
     assert result.stderr == (
         "hubbub: no AzureSignalRConnectionString is set, so this is the service on "
-        f"http://127.0.0.1:{port}.\n"
+        f"{service.url}.\n"
     )
 
 
@@ -47,7 +46,7 @@ async def test_without_a_connection_string_it_is_the_emulators_that_runs_here(
 def test_without_one_that_runs_here_a_command_asks_which(
     nobody: int, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(chosen, "_EMULATOR", ("127.0.0.1", nobody))
+    monkeypatch.setattr(chosen, "_EMULATOR_URL", f"http://127.0.0.1:{nobody}")
 
     result = invoke(*command)
 
@@ -61,8 +60,8 @@ def test_something_else_on_that_port_is_not_taken_for_a_service(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setattr(chosen, "_EMULATOR", silent.getsockname())
-        monkeypatch.setattr(chosen, "_LOOK_SECONDS", 0.05)
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr(chosen, "_EMULATOR_URL", url)
 
         assert isinstance(invoke(*LIST).exception, ConfigError)
 

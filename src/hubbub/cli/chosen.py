@@ -3,7 +3,6 @@
 It also says what went wrong in a call, with the place of the setting that is to be changed.
 """
 
-import http.client
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Final
 import click
 from click.core import ParameterSource
 
+from hubbub.cli.asking import is_service
 from hubbub.errors import ConfigError, ServiceError
 from hubbub.protocol.endpoints import Endpoint, format_connection_string, parse_connection_string
 from hubbub.service.settings import EMULATOR_KEY
@@ -19,8 +19,7 @@ from hubbub.service.settings import EMULATOR_KEY
 __all__ = ["SETTING", "Chosen", "connection_option"]
 
 SETTING: Final = "AzureSignalRConnectionString"
-_EMULATOR: Final = ("localhost", 8888)
-_LOOK_SECONDS: Final = 1.0  # that a service on this machine has to answer
+_EMULATOR_URL: Final = "http://localhost:8888"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +39,9 @@ class Chosen:
                 return parse_connection_string(self.text)
             except ConfigError as error:
                 raise ConfigError(f"{self.where} cannot be used: {error}") from None
-        if not _runs_here():
+        url = _EMULATOR_URL
+        if not is_service(url):
             raise ConfigError(f"Which service? Set {SETTING}, or {otherwise}.")
-        url = f"http://{_EMULATOR[0]}:{_EMULATOR[1]}"
         click.echo(f"hubbub: no {SETTING} is set, so this is the service on {url}.", err=True)
         return parse_connection_string(format_connection_string(url, EMULATOR_KEY))
 
@@ -88,15 +87,3 @@ connection_option: Final = click.option(
     help=f"The service to call. Default: the environment's {SETTING}, else the emulator's if it "
     "runs on this machine.",
 )
-
-
-def _runs_here() -> bool:
-    """Whether something that answers as a service listens where the emulator would."""
-    connection = http.client.HTTPConnection(*_EMULATOR, timeout=_LOOK_SECONDS)
-    try:
-        connection.request("HEAD", "/api/health")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()

@@ -1,11 +1,11 @@
 """Listening sockets and addresses: made by the command line, handed to whoever serves on them."""
 
 import errno
-import http.client
 import socket
 from typing import Final
 from urllib.parse import urlsplit
 
+from hubbub.cli.asking import HOST, SERVICE, occupant
 from hubbub.errors import ConfigError
 from hubbub.protocol.endpoints import format_connection_string
 from hubbub.service.settings import is_loopback
@@ -15,11 +15,6 @@ __all__ = ["Place", "lan_address", "listen", "named_localhost", "origin"]
 # A documentation address (RFC 5737). Connecting a datagram socket sends nothing; it only asks the
 # routing table which of this machine's addresses others would see.
 _ELSEWHERE: Final = ("192.0.2.1", 9)
-# What a program that has the port says of itself on its front page.
-SERVICE_MARK: Final = b"This is a Hubbub service."
-HOST_MARK: Final = b"It is served by Hubbub."
-_LOOK_SECONDS: Final = 1.0  # that it has to say so
-_LOOK_BYTES: Final = 65_536
 
 
 def listen(address: str, port: int, *, option: str) -> socket.socket:
@@ -113,27 +108,13 @@ class Place:
         return sorted(f"http://[{n}]:{port}" if ":" in n else f"http://{n}:{port}" for n in names)
 
 
-def _occupant(address: str, port: int) -> str:
-    """Who listens on a port that is wanted here."""
-    name = "localhost" if address in {"0.0.0.0", "::"} else address  # noqa: S104
-    connection = http.client.HTTPConnection(name, port, timeout=_LOOK_SECONDS)
-    try:
-        connection.request("GET", "/")
-        said = connection.getresponse().read(_LOOK_BYTES)
-    except (OSError, http.client.HTTPException):
-        return "another program"
-    finally:
-        connection.close()
-    if SERVICE_MARK in said:
-        return "a Hubbub service that runs already"
-    return "a Hubbub function host that runs already" if HOST_MARK in said else "another program"
-
-
 def _explain(error: Exception, address: str, port: int, option: str) -> str:
     number = getattr(error, "errno", None)
     if number == errno.EADDRINUSE:
+        who = occupant(address, port) or "another program"
+        already = " that runs already" if who in {SERVICE, HOST} else ""
         return (
-            f"Port {port} on {address} is in use by {_occupant(address, port)}. "
+            f"Port {port} on {address} is in use by {who}{already}. "
             f"Stop it, or pass {option} with another port; 0 picks a free one."
         )
     if number == errno.EACCES:
