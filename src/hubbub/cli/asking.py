@@ -1,6 +1,5 @@
 """Asks over HTTP what listens at an address, with the standard library and little patience."""
 
-import http.client
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
@@ -29,6 +28,9 @@ def ask(
     url: str, *, method: str = "GET", token: str | None = None, patience: float = _ELSEWHERE_SECONDS
 ) -> Answer:
     """Make one request. Raises `OSError` where there is no answer that can be read."""
+    # Imported late: it takes long to load, and a start without trouble asks nobody.
+    import http.client
+
     address = urlsplit(url)
     kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
     connection = kind(address.hostname or "", address.port, timeout=patience)

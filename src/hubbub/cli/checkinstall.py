@@ -3,7 +3,6 @@
 It calls nobody.
 """
 
-import importlib.resources
 import importlib.util
 import resource
 import sys
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import hubbub
 from hubbub.cli.finding import Finding, fine, problem
 
 __all__ = ["browser_client", "extras", "file_limit", "installation", "python"]
@@ -36,8 +36,7 @@ def installation() -> Iterator[Finding]:
     """Everything that concerns this installation."""
     yield python(sys.version_info[:3])
     yield from extras(_is_installed)
-    client = importlib.resources.files("hubbub.service") / "static" / "signalr.js"
-    yield browser_client(Path(str(client)))
+    yield browser_client(Path(hubbub.__file__).parent / "service" / "static" / "signalr.js")
     yield file_limit(resource.getrlimit(resource.RLIMIT_NOFILE)[1])
 
 

@@ -18,7 +18,6 @@ from hubbub.cli.reload import HostChildren, worker_count
 from hubbub.cli.supervisor import Child, Supervised
 from hubbub.cli.upstreamoptions import settings_path
 from hubbub.errors import ConfigError
-from hubbub.functions.keys import SIGNALR, KeyStore, default_folder
 from hubbub.functions.settings import LocalSettings, read_local_settings, with_overrides
 from hubbub.protocol.endpoints import parse_connection_string
 from hubbub.service.settings import EMULATOR_KEY, ServiceSettings
@@ -200,6 +199,8 @@ def _folder(app: Path | None) -> Path | None:
 
 def _system_key(app: Path, data: Path | None) -> str:
     """The key that the host asks for when the service tells it something, made where it is not."""
+    from hubbub.functions.keys import SIGNALR, KeyStore, default_folder  # which few need
+
     folder = default_folder(app.absolute()) if data is None else data.resolve()
     return KeyStore(folder).system(SIGNALR)
 

@@ -56,6 +56,7 @@ class HostChildren:
         self._sources = Sources(app, _host_settings(app))
         self._changed: SimpleQueue[str] = SimpleQueue()  # files, from the thread that watches
         self._is_broken = False  # it has ended and cannot be started until the app is changed
+        self._was_ready = threading.Event()
         self._stop_watching = threading.Event()
 
     def __repr__(self) -> str:
@@ -77,6 +78,7 @@ class HostChildren:
         """Wait for all of them. Raises `ConfigError` with what is wrong."""
         for child in self._current:
             child.wait_until_ready()
+        self._was_ready.set()
 
     def refresh(self) -> None:
         """Replace the processes if the app has changed, and start again what has ended."""
@@ -156,6 +158,8 @@ class HostChildren:
 
     def _watch(self, before: Mapping[str, tuple[int, int]]) -> None:
         """Note changes of the app and wake the supervisor, in a thread."""
+        # The processes need all there is of the machine until they are ready.
+        self._was_ready.wait()
         # Imported late: `--no-reload` does without it.
         import watchfiles
 

@@ -1,8 +1,8 @@
 """The service's HTTP side as one ASGI app: REST API, client endpoint, scripts, CORS."""
 
-import importlib.resources
 import logging
 from collections.abc import Awaitable, Callable, Container
+from pathlib import Path
 from typing import Final
 
 from starlette.applications import Starlette
@@ -19,7 +19,7 @@ from hubbub.service.upstream.wellknown import key_routes
 
 __all__ = ["create_app"]
 
-_SCRIPTS: Final = importlib.resources.files("hubbub.service") / "static"
+_SCRIPTS: Final = Path(__file__).parent / "static"
 _MISSING_SCRIPT: Final = (
     "The browser client is not installed here: it comes from the npm registry when Hubbub is set "
     "up on a machine that has npm. Pages can load it from a public CDN."
