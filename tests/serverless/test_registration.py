@@ -128,6 +128,13 @@ def test_connection_events_take_no_arguments() -> None:
             async def on_disconnected(self, error: str) -> None: ...
 
 
+def test_a_method_without_self_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"Bad\.help has no self\. Add it, or write @static"):
+
+        class Bad(ServerlessHub):
+            async def help() -> None: ...  # type: ignore[misc]
+
+
 def test_connection_events_cannot_stream() -> None:
     with pytest.raises(ConfigError, match=r"Bad\.on_connected yields, but nobody waits"):
 

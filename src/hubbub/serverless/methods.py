@@ -3,9 +3,8 @@
 A class that clients could not use as it is written is refused when it is made.
 """
 
-import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from msgspec import Struct
@@ -14,7 +13,7 @@ from hubbub.errors import ConfigError
 from hubbub.protocol.webhooks import CONNECTED, CONNECTIONS, DISCONNECTED, MESSAGES
 from hubbub.serverless.arguments import Parameters, parameters_of, plain
 from hubbub.serverless.context import InvocationContext, entered, parse_trigger
-from hubbub.serverless.filters import Check
+from hubbub.serverless.filters import Check, pass_all, pass_all_plainly
 from hubbub.serverless.naming import target_of
 from hubbub.serverless.streaming import (
     check_way,
@@ -93,9 +92,7 @@ def function_for(
             with entered(parse_trigger(invocation)) as context:
                 call = _Call(hub, method, context, service)
                 async with failing_async(call.listener, context.stream_id):
-                    for check in checks:
-                        if (result := check(context)) is not None:
-                            await result
+                    await pass_all(checks, context)
                     if not call.is_stream:
                         return plain(await call.begin())
                     return await send_items_async(call.begin(), call.listener, context.stream_id)
@@ -106,9 +103,7 @@ def function_for(
         with entered(parse_trigger(invocation)) as context:
             call = _Call(hub, method, context, service)
             with failing(call.listener, context.stream_id):
-                for check in checks:
-                    if (result := check(context)) is not None:
-                        asyncio.run(_awaited(result))
+                pass_all_plainly(checks, context)
                 if not call.is_stream:
                     return plain(call.begin())
                 return send_items(call.begin(), call.listener, context.stream_id)
@@ -137,7 +132,3 @@ class _Call(Struct, frozen=True):
     def listener(self) -> Any:
         """The client that calls."""
         return self.service().clients.client(self.context.connection_id)
-
-
-async def _awaited(result: Awaitable[None]) -> None:
-    await result
