@@ -17,7 +17,7 @@ from tests.service.upstream_app import (
 )
 
 from hubbub.protocol.codec import CODECS
-from hubbub.protocol.messages import Completion
+from hubbub.protocol.messages import CancelInvocation, Completion, StreamInvocation
 from hubbub.protocol.messages import StreamItem as Item
 from hubbub.protocol.webhooks import STREAM_ID, receive_webhook
 from hubbub.service.settings import EMULATOR_KEY
@@ -208,3 +208,31 @@ async def test_a_stream_begins_in_its_place_among_what_the_client_says() -> None
         gate.set()
 
         assert await app.next_events(1) == ["second"]
+
+
+@pytest.mark.parametrize("protocol", CODECS)
+async def test_a_client_that_polls_has_streams_and_can_cancel_them(protocol: str) -> None:
+    go_on = asyncio.Event()
+    statuses = asyncio.Queue[int]()
+    codec = CODECS[protocol]
+
+    async def wait(sender: Sender, received: Received) -> web.StreamResponse:
+        await sender.send("first")
+        await go_on.wait()
+        statuses.put_nowait((await sender.send("second")).status)
+        return web.Response()
+
+    async with streaming(wait) as (service, _app):
+        client = await service.polling(protocol)
+        asked = StreamInvocation(
+            target="wait", arguments=codec.encode_value([]), invocation_id="s1"
+        )
+        await client.post(codec.encode(asked))
+        (item,) = codec.reader(10_000).feed((await client.poll()).body)
+        await client.post(codec.encode(CancelInvocation(invocation_id="s1")))
+        (ended,) = codec.reader(10_000).feed((await client.poll()).body)
+        go_on.set()
+
+        assert isinstance(codec.decode(item), Item)
+        assert codec.decode(ended) == end()
+        assert await statuses.get() == 404
