@@ -16,7 +16,6 @@ from tests.service.upstream_app import (
     running_app,
     running_service,
     until,
-    until_idle,
     upstream,
 )
 
@@ -181,24 +180,26 @@ async def test_streams_of_one_client_and_of_all_are_limited() -> None:
         await until(lambda: len(service.node.upstream.streaming) == 2)
 
 
-async def test_calls_that_are_given_up_at_once_count_until_their_request_is_cut() -> None:
-    async def silent(received: Received) -> web.StreamResponse:
-        if received.event != "s":
-            return web.Response()
+async def test_calls_that_are_given_up_at_once_count_until_their_request_is_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def silent(sender: Sender, received: Received) -> web.StreamResponse:
         await asyncio.Event().wait()
         raise AssertionError
 
-    async with upstream(silent, max_client_streams=3) as (service, app):
+    monkeypatch.setattr("hubbub.service.upstream.streaming._NOTICE", 60)
+    async with streaming(silent, max_client_streams=3) as (service, app):
         client = await service.connect()
-        for number in range(20):
+        await app.next()
+        for number in range(3):
             await stream(client, "s", id_=str(number))
-            await until_idle(service.only_connection())
+            await app.next()
             await cancel(client, str(number))
-        errors = [(await completion(client)).error for _ in range(20)]
+            assert await completion(client) == end(id_=str(number))
+        await stream(client, "s", id_="4")
 
-        assert errors[:3] == [None] * 3
-        assert len(app.received) <= 4
-        await until(lambda: len(service.node.upstream.streaming) == 0)
+        assert "at most 3 streams" in str((await completion(client)).error)
+        assert len(app.received) == 4
 
 
 @pytest.mark.parametrize("id_", ["", " ", "x" * 101])

@@ -172,6 +172,18 @@ async def test_an_app_that_dies_ends_its_streams() -> None:
         assert await heard(client) == ([1], end("Invocation failed, status code 500"))
 
 
+async def test_a_stream_may_take_longer_than_any_other_call() -> None:
+    async def slow(sender: Sender, received: Received) -> web.StreamResponse:
+        await asyncio.sleep(0.4)  # the app takes its time
+        return await count(sender, received)
+
+    async with streaming(slow, template={"timeout": 0.1}) as (service, _app):
+        client = await service.connect()
+        await stream(client, "count", 2)
+
+        assert await heard(client) == ([0, 1], end())
+
+
 async def test_a_stream_holds_up_nothing_that_its_client_says() -> None:
     gate = asyncio.Event()
 
