@@ -139,12 +139,12 @@ async def test_a_group_without_some_connections_is_sent_to(recorder: Recorder) -
 
 @pytest.mark.parametrize("method", ["change", "change_plainly"])
 @pytest.mark.parametrize(
-    ("what", "arguments", "expected"),
+    ("what", "arguments", "expected", "answer"),
     [
-        ("groups.add", ["c1", "red"], ("PUT", "/api/hubs/chat/groups/red/connections/c1")),
-        ("groups.remove", ["c1", "red"], ("DELETE", "/api/hubs/chat/groups/red/connections/c1")),
-        ("user_groups.add", ["ann", "red"], ("PUT", "/api/hubs/chat/users/ann/groups/red")),
-        ("client_manager.user_exists", ["ann"], ("HEAD", "/api/hubs/chat/users/ann")),
+        ("groups.add", ["c1", "red"], "PUT /groups/red/connections/c1", True),
+        ("groups.remove", ["c1", "red"], "DELETE /groups/red/connections/c1", None),
+        ("user_groups.add", ["ann", "red"], "PUT /users/ann/groups/red", None),
+        ("client_manager.user_exists", ["ann"], "HEAD /users/ann", True),
     ],
 )
 async def test_groups_and_users_are_managed(
@@ -153,14 +153,17 @@ async def test_groups_and_users_are_managed(
     method: str,
     what: str,
     arguments: list[str],
-    expected: tuple[str, str],
+    expected: str,
+    answer: bool | None,
 ) -> None:
     recorder.status = 200
 
     result = await host.call(method, what, *arguments)
 
-    assert (recorder.only.method, recorder.only.target.partition("?")[0]) == expected
-    assert result is (True if what.endswith("exists") else None)
+    method, path = expected.split(" ")
+    target = recorder.only.target.partition("?")[0]
+    assert (recorder.only.method, target) == (method, f"/api/hubs/chat{path}")
+    assert result is answer
 
 
 async def test_a_service_that_refuses_fails_the_method(recorder: Recorder, host: Host) -> None:
