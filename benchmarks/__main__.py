@@ -12,27 +12,38 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.broadcast import broadcast, burst
-from benchmarks.connection import connects, idle
-from benchmarks.figure import Figure, machine, table
+from benchmarks.broadcast import broadcast
+from benchmarks.connection import connects, idle, reconnects
+from benchmarks.figure import Figure
+from benchmarks.groups import groups
+from benchmarks.growth import growth
 from benchmarks.ingress import ingress
+from benchmarks.invoke import invoke
 from benchmarks.native import MissingCompilerError, Programs, compiled
-from benchmarks.process import BenchmarkError, raise_file_limit
+from benchmarks.paced import paced
+from benchmarks.pings import pings
+from benchmarks.process import BenchmarkError, SkippedError, raise_file_limit
+from benchmarks.report import machine, table
 from benchmarks.size import Size
+from benchmarks.slow import slow
 from benchmarks.upstream import upstream
 
 __all__ = ["BENCHMARKS", "main"]
 
 BENCHMARKS: Final[dict[str, Callable[[Programs, Size], list[Figure]]]] = {
     "broadcast": broadcast,
-    "burst": burst,
-    "idle": idle,
-    "connects": connects,
+    "groups": groups,
     "ingress": ingress,
+    "paced": paced,
+    "slow": slow,
+    "idle": idle,
+    "pings": pings,
+    "growth": growth,
+    "connects": connects,
+    "reconnects": reconnects,
     "upstream": upstream,
+    "invoke": invoke,
 }
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what `arguments` name and return the exit status."""
     options = _parser().parse_args(arguments)
