@@ -21,6 +21,7 @@ from benchmarks.ingress import ingress
 from benchmarks.invoke import invoke
 from benchmarks.native import MissingCompilerError, Programs, compiled
 from benchmarks.paced import paced
+from benchmarks.peering import peers
 from benchmarks.pings import pings
 from benchmarks.process import BenchmarkError, SkippedError, raise_file_limit
 from benchmarks.report import machine, table
@@ -32,6 +33,7 @@ __all__ = ["BENCHMARKS", "main"]
 
 BENCHMARKS: Final[dict[str, Callable[[Programs, Size], list[Figure]]]] = {
     "broadcast": broadcast,
+    "peers": peers,
     "groups": groups,
     "ingress": ingress,
     "paced": paced,

@@ -67,6 +67,7 @@ def main() -> None:
         loop="uvloop",
         http="httptools",
         ws="websockets-sansio",
+        ws_ping_interval=None,  # the load client answers none
         lifespan="off",
         access_log=False,
         log_level="warning",

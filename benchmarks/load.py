@@ -230,9 +230,8 @@ class Callers:
     """HTTP callers, each with a connection that stays open and one call at a time."""
 
     def __init__(self, address: tuple[str, int], count: int) -> None:
-        self._sockets = [socket.create_connection(address) for _ in range(count)]
-        for caller in self._sockets:
-            caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._address = address
+        self._sockets = [self._connect() for _ in range(count)]
 
     def __enter__(self) -> Self:
         return self
@@ -257,10 +256,18 @@ class Callers:
 
     def check_answers(self) -> None:
         """Read each caller's answer. Raises `BenchmarkError` unless its status is 2xx."""
-        for caller in self._sockets:
+        for number, caller in enumerate(self._sockets):
             answer = caller.recv(65536)
             if not answer.startswith(b"HTTP/1.1 2"):
                 raise BenchmarkError(f"An HTTP call was answered with {answer[:200]!r}.")
+            if b"\r\nConnection: close\r\n" in answer:  # as Pushpin does
+                caller.close()
+                self._sockets[number] = self._connect()
+
+    def _connect(self) -> socket.socket:
+        caller = socket.create_connection(self._address)
+        caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return caller
 
 
 def requester(programs: Programs, server: Server, callers: int) -> Process:

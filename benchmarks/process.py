@@ -7,6 +7,8 @@ import contextlib
 import os
 import resource
 import select
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -88,6 +90,7 @@ class Process:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
+                process_group=0,
             )
         self._heard = b""
 
@@ -106,6 +109,8 @@ class Process:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # what it has not ended itself
         for stream in (self._process.stdin, self._process.stdout):
             assert stream is not None
             stream.close()
@@ -146,6 +151,19 @@ class Process:
             self._heard += data
         line, _, self._heard = self._heard.partition(b"\n")
         return line.decode()
+
+    def wait_for_port(self, port: int) -> None:
+        """Wait until somebody listens there, for programs that do not say when they do."""
+        for _ in range(int(_PATIENCE / _PAUSE)):
+            if self._process.poll() is not None:
+                raise self._ended()
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+            except ConnectionRefusedError:
+                time.sleep(_PAUSE)
+            else:
+                return
+        raise BenchmarkError(f"{self.name} does not listen on port {port}.")
 
     @property
     def family(self) -> list[int]:

@@ -18,13 +18,12 @@ from benchmarks.size import Size
 
 __all__ = ["slow"]
 
-_USER: Final = "user-9999999"
+_NUMBER: Final = 9_999_999
+_USER: Final = f"user-{_NUMBER}"
 _BUFFER: Final = 4096  # bytes that the kernel takes for the one that reads nothing, about
-# What waits for it when a round begins: it goes past the limit (1 MiB) while the others are sent to,
-# so that the round has both a client that is behind and one that is closed for it.
-_BEHIND: Final = 900
+_MOST_BEHIND: Final = 64 << 20  # past that the service has no limit
 _MESSAGE: Final = message(2048)
-_FILLER: Final = message(1024)
+_FILLER: Final = message(16_384)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +43,24 @@ CROWDS: Final = {
 
 
 def slow(programs: Programs, size: Size) -> list[Figure]:
-    """The same broadcasts with it and without it, by turns; its own part is in no figure."""
+    """The same broadcasts with it and without it, by turns; it is itself in no latency."""
     crowd = CROWDS[size]
     plan = Plan(crowd.messages, crowd.rounds)
-    with_it, without = [], []
+    with_it, without, closed = [], [], 0
     with service() as server, audience(programs, server, crowd.clients) as listeners:
         sender: Sender = rest_sender(server, listeners, _MESSAGE)
         play(sender, plan)  # warms up
+        # It passes the limit halfway through a round: there it is behind, and then it is closed.
+        behind = _limit(server) - crowd.messages * len(_MESSAGE.body) // 2
         for _ in range(crowd.rounds):
             without.append(play(sender, plan))
             with _reader_that_never_reads(server):
+                _send(server, max(behind, 0))
+                server.process.settle()
                 with_it.append(play(sender, plan))
+                closed += not _is_there(server)
+    if size is not Size.TINY and not closed:
+        raise BenchmarkError("The client that never reads was never behind enough to be closed.")
     rounds = list(zip(with_it, without, strict=True))
     title = f"slow reader among {crowd.clients:,}"
     figures = [
@@ -80,8 +86,8 @@ def slow(programs: Programs, size: Size) -> list[Figure]:
 
 @contextlib.contextmanager
 def _reader_that_never_reads(server: Server) -> Iterator[None]:
-    """Connect, receive the handshake's answer and nothing after it; fall behind."""
-    token = server.client_tokens(1, first=int(_USER.removeprefix("user-")))[0]
+    """Connect, receive the handshake's answer and nothing after it."""
+    (token,) = server.client_tokens(1, first=_NUMBER)
     with socket.socket() as reader:
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         reader.connect(server.address)
@@ -93,12 +99,32 @@ def _reader_that_never_reads(server: Server) -> Iterator[None]:
         handshake = b'{"protocol":"json","version":1}\x1e'
         reader.sendall(b"\x81" + bytes([0x80 | len(handshake)]) + bytes(4) + handshake)
         _read_until(reader, b"{}\x1e")
-        with Callers(server.address, 1) as callers:
-            for request in server.sends(_BEHIND, _FILLER.body, below=(f"/users/{_USER}",)):
-                callers.send([request])
-                callers.check_answers()
-        server.process.settle()
         yield
+
+
+def _limit(server: Server) -> int:
+    """Bytes that it can be behind before it is closed, those in the kernel included, about."""
+    with _reader_that_never_reads(server):
+        for sent in range(0, _MOST_BEHIND, len(_FILLER.body)):
+            if not _is_there(server):
+                return sent
+            _send(server, len(_FILLER.body))
+    raise BenchmarkError(f"A client that reads nothing was sent {_MOST_BEHIND} bytes.")
+
+
+def _send(server: Server, size: int) -> None:
+    with Callers(server.address, 1) as callers:
+        count = size // len(_FILLER.body)
+        for request in server.sends(count, _FILLER.body, below=(f"/users/{_USER}",)):
+            callers.send([request])
+            callers.check_answers()
+
+
+def _is_there(server: Server) -> bool:
+    with socket.create_connection(server.address) as caller:
+        (request,) = server.calls("HEAD", [f"/users/{_USER}"])
+        caller.sendall(request)
+        return caller.recv(4096).startswith(b"HTTP/1.1 200")
 
 
 def _read_until(reader: socket.socket, end: bytes) -> None:
