@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from benchmarks.figure import Budget, Figure
-from benchmarks.load import Audience, Callers, Clients, audience, clients, requester, run_requests
+from benchmarks.load import Callers, Clients, audience, clients, join_groups
 from benchmarks.message import message
 from benchmarks.native import Programs
 from benchmarks.server import Server, bare_server, service
@@ -32,7 +32,7 @@ class Plan:
 
 IDLE: Final = {
     Size.FULL: Plan(connections=(1000, 5000), rounds=3),
-    Size.QUICK: Plan(connections=(5000,), rounds=1),
+    Size.QUICK: Plan(connections=(3000,), rounds=1),
     Size.TINY: Plan(connections=(500,), rounds=1),
 }
 CONNECTS: Final = {
@@ -40,6 +40,8 @@ CONNECTS: Final = {
     Size.QUICK: Plan(connections=(1000,), rounds=7),
     Size.TINY: Plan(connections=(20,), rounds=2),
 }
+# Whether each is in a group, and what it may have then; the second includes the first.
+_SHAPES: Final = ((False, Budget(8)), (True, Budget(6)))
 RECONNECTS: Final = {
     Size.FULL: Plan(connections=(1000, 5000), rounds=7),
     Size.QUICK: Plan(connections=(1000,), rounds=3),
@@ -52,7 +54,7 @@ def idle(programs: Programs, size: Size) -> list[Figure]:
     plan = IDLE[size]
     figures = []
     for count in plan.connections:
-        for in_groups, budget in ((False, Budget(8)), (True, Budget(6))):
+        for in_groups, budget in _SHAPES[size == Size.QUICK :]:
             ours, bare = [], []
             for _ in range(plan.rounds):
                 ours.append(memory_of_one(programs, service, count, in_groups=in_groups))
@@ -84,7 +86,8 @@ def memory_of_one(
         before = server.process.memory()
         with audience(programs, server, count) as opened:
             if in_groups:
-                _join(programs, server, opened)
+                groups = [f"group-{number // _GROUP}" for number in range(count)]
+                join_groups(programs, server, groups)
             for part in opened.parts:
                 part.ping()
             with Callers(server.address, 1) as callers:
@@ -92,12 +95,6 @@ def memory_of_one(
                 callers.check_answers()
             server.process.settle()
             return (server.process.memory() - before) / count / 1024
-
-
-def _join(programs: Programs, server: Server, opened: Audience) -> None:
-    groups = [f"group-{number // _GROUP}" for number in range(opened.count)]
-    with requester(programs, server, 4) as to_server:
-        run_requests(to_server, server.joins(groups))
 
 
 def connects(programs: Programs, size: Size) -> list[Figure]:

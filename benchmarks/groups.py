@@ -5,7 +5,7 @@ from typing import Final
 
 from benchmarks.broadcast import cpu_figure, latencies, rest_sender
 from benchmarks.figure import Figure
-from benchmarks.load import audience, c_loop, requester, run_requests
+from benchmarks.load import audience, c_loop, join_groups
 from benchmarks.message import message
 from benchmarks.native import Programs
 from benchmarks.sender import LoopSender, Plan, alternate
@@ -41,8 +41,7 @@ def groups(programs: Programs, size: Size) -> list[Figure]:
         audience(programs, server, crowd.members) as inside,
         c_loop(programs, crowd.members) as (loop, loop_listeners),
     ):
-        with requester(programs, server, 1) as to_server:
-            run_requests(to_server, server.joins(["many"] * crowd.members))
+        join_groups(programs, server, ["many"] * crowd.members)
         with audience(programs, server, crowd.others, first=crowd.members) as outside:
             for part in outside.parts:
                 part.expect(0)
@@ -53,7 +52,9 @@ def groups(programs: Programs, size: Size) -> list[Figure]:
                     LoopSender(loop, loop_listeners, sent),
                 )
                 at_once = f", {plan.in_flight} in flight" if plan.in_flight > 1 else ""
-                title = f"group of {crowd.members:,} among {crowd.members + crowd.others:,}{at_once}"
+                title = (
+                    f"group of {crowd.members:,} among {crowd.members + crowd.others:,}{at_once}"
+                )
                 figures.append(cpu_figure(f"{title}: CPU of a delivered message", ours, theirs))
                 if plan.in_flight == 1:
                     figures += latencies(title, ours, theirs)

@@ -1,4 +1,4 @@
-"""What more connections do to the cost of each: CPU of a delivered message, memory of a connection."""
+"""What more connections do to the cost of each: CPU of a message, memory of a connection."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -3,12 +3,14 @@
 Each request has a token of its own, and what is delivered is counted.
 """
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from benchmarks.figure import Budget, Figure
-from benchmarks.load import Clients, clients, requester, run_requests
+from benchmarks.load import Clients, clients, join_groups, requester, run_requests
 from benchmarks.message import Kind, message
 from benchmarks.native import Programs
 from benchmarks.process import Process
@@ -38,6 +40,7 @@ INGRESS: Final = {
     Size.TINY: _Requests(40, rounds=2, clients=20),
 }
 
+
 def ingress(programs: Programs, size: Size) -> list[Figure]:
     """Authorize, read, route and deliver, beside a route that only reads the body."""
     plan = INGRESS[size]
@@ -45,8 +48,7 @@ def ingress(programs: Programs, size: Size) -> list[Figure]:
     with service() as server, clients(programs, server, plan.clients) as listeners:
         users = [f"/users/user-{number}" for number in range(plan.clients)]
         groups = [f"group-{number // _MEMBERS}" for number in range(plan.clients)]
-        with requester(programs, server, _CALLERS) as to_server:
-            run_requests(to_server, server.joins(groups))
+        join_groups(programs, server, groups)
         one = [f"/connections/{listeners.first_id}"]
         small = [f"/groups/{group}" for group in groups[::_MEMBERS]]
         figures = [_figure(programs, server, listeners, plan, "a connection", one, 1, budgets)]
@@ -72,6 +74,7 @@ def _figure(
 ) -> Figure:
     ours, bare = [], []
     with (
+        tempfile.TemporaryDirectory(prefix="hubbub-bench-") as name,
         bare_server() as reference,
         requester(programs, server, _CALLERS) as to_server,
         requester(programs, reference, _CALLERS) as to_reference,
@@ -79,9 +82,9 @@ def _figure(
         for number in range(plan.rounds + 1):
             requests = server.sends(plan.requests, _MESSAGE.body, below=below)
             listeners.expect(0)
-            mine = _requests_a_second(server, to_server, requests)
+            mine = _requests_a_second(server, to_server, requests, Path(name))
             _check(listeners, plan.requests * receivers)
-            theirs = _requests_a_second(reference, to_reference, requests)
+            theirs = _requests_a_second(reference, to_reference, requests, Path(name))
             if number:  # the first round warms up
                 ours.append(mine)
                 bare.append(theirs)
@@ -95,14 +98,14 @@ def _figure(
     )
 
 
-def _requests_a_second(server: Server, requests_to: Process, requests: list[bytes]) -> float:
+def _requests_a_second(
+    server: Server, requests_to: Process, requests: list[bytes], folder: Path
+) -> float:
     before = server.process.cpu()
-    run_requests(requests_to, requests)
+    run_requests(requests_to, requests, folder)
     server.process.settle()
     return len(requests) / (server.process.cpu() - before) * 1e9
 
 
 def _check(listeners: Clients, deliveries: int) -> None:
     listeners.check_total(deliveries * _MESSAGE.sizes[Kind.JSON])
-
-

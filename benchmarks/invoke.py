@@ -31,7 +31,7 @@ class _Calls:
 
 CALLS: Final = {
     Size.FULL: _Calls(busy=32, steady=100, rate=500, calls=5000, rounds=7),
-    Size.QUICK: _Calls(busy=32, steady=100, rate=500, calls=1500, rounds=3),
+    Size.QUICK: _Calls(busy=32, steady=100, rate=500, calls=1000, rounds=3),
     Size.TINY: _Calls(busy=2, steady=2, rate=100, calls=4, rounds=1),
 }
 

@@ -26,6 +26,7 @@ __all__ = [
     "audience",
     "c_loop",
     "clients",
+    "join_groups",
     "requester",
     "run_requests",
     "scripted",
@@ -83,7 +84,9 @@ class Clients:
     def _is_sound(self, surplus: int) -> bool:
         """Whether what came beyond the expected is some pings or nothing."""
         ping = _PING_FRAMES.get(self.kind, 0)
-        return not surplus or bool(ping and 0 < surplus <= 2 * self.count * ping and not surplus % ping)
+        return not surplus or bool(
+            ping and 0 < surplus <= 2 * self.count * ping and not surplus % ping
+        )
 
     def record(self, start: int) -> None:
         """Take the last deliveries into the latencies, counted from `start` (monotonic ns)."""
@@ -107,7 +110,9 @@ class Clients:
         With a `rate` they are made so many a second; without, each client calls again when it is
         answered.
         """
-        count, taken = map(int, self.process.ask(f"invoke {calls} {rate} {answer} {text}", "invoked"))
+        count, taken = map(
+            int, self.process.ask(f"invoke {calls} {rate} {answer} {text}", "invoked")
+        )
         assert count == calls
         return taken, self.latency()
 
@@ -276,13 +281,21 @@ def requester(programs: Programs, server: Server, callers: int) -> Process:
     return Process([programs.requests, host, str(port), str(callers)], LOAD_CORES)
 
 
-def run_requests(to_server: Process, requests: Sequence[bytes]) -> None:
+def run_requests(to_server: Process, requests: Sequence[bytes], folder: Path) -> None:
     """Have the program `requests` send these, and check that each was accepted."""
-    with tempfile.NamedTemporaryFile("wb", prefix="hubbub-bench-") as file:
-        file.writelines(struct.pack("<I", len(item)) + item for item in requests)
-        file.flush()
-        answered, refused, _ = map(int, to_server.ask(f"run {file.name}", "done"))
+    file = folder / "requests"
+    file.write_bytes(b"".join(struct.pack("<I", len(item)) + item for item in requests))
+    answered, refused, _ = map(int, to_server.ask(f"run {file}", "done"))
     if answered != len(requests) or refused:
         raise BenchmarkError(
             f"{answered} of {len(requests)} requests were answered, {refused} of them refused."
         )
+
+
+def join_groups(programs: Programs, server: Server, groups: Sequence[str]) -> None:
+    """Put the user of each client into the group at its place in `groups`."""
+    with (
+        tempfile.TemporaryDirectory(prefix="hubbub-bench-") as folder,
+        requester(programs, server, 1) as to_server,
+    ):
+        run_requests(to_server, server.joins(groups), Path(folder))

@@ -23,10 +23,10 @@ class _Watch:
     rounds: int
 
 
-# Client and service both ping every 15 seconds, so that half of a minute has two of each.
+# Client and service both ping every 15 seconds, not all at once: any part of it has its share.
 WATCHES: Final = {
     Size.FULL: _Watch(20_000, 30, rounds=2),
-    Size.QUICK: _Watch(20_000, 15, rounds=1),
+    Size.QUICK: _Watch(20_000, 10, rounds=1),
     Size.TINY: _Watch(20, 0.2, rounds=1),
 }
 
@@ -54,7 +54,5 @@ def pings(programs: Programs, size: Size) -> list[Figure]:
             budgets=(Budget(15),),
             note=note if count < watch.connections else "",
         ),
-        Figure(
-            f"{title}: the load clients' own share", "%", tuple(round_[1] for round_ in rounds)
-        ),
+        Figure(f"{title}: the load clients' own share", "%", tuple(round_[1] for round_ in rounds)),
     ]

@@ -37,7 +37,7 @@ class _Crowd:
 
 CROWDS: Final = {
     Size.FULL: _Crowd(1000, 200, rounds=9),
-    Size.QUICK: _Crowd(1000, 120, rounds=5),
+    Size.QUICK: _Crowd(1000, 80, rounds=5),
     Size.TINY: _Crowd(4, 3, rounds=2),
 }
 

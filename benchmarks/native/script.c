@@ -62,6 +62,7 @@ int script_readable(struct connection *c, const struct target *to) {
         rest += 4;
         c->stage = 1;
         if (go_on(c, to) == OPENED) return OPENED;
+        if (c->used == 0) return NOT_YET; /* something has been said; what came before it is done */
     }
     const char *line = to->script[c->stage];
     if (strncmp(line, "await ", 6) != 0) fail("the script has a line '%s'", line);

@@ -3,8 +3,8 @@
  *
  *   sender COUNT
  *
- * Answers "port N", then "ready" when COUNT connections are there. Each line "send SIZE" on standard
- * input makes one round of SIZE bytes to each, answered by "sent". */
+ * Answers "port N", then "ready" when COUNT connections are there. Each line "send SIZE" or "send SIZE
+ * FIRST COUNT" on standard input sends SIZE bytes to each, or to some, and is answered by "sent". */
 #define _GNU_SOURCE
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -40,8 +40,10 @@ int main(int argc, char **argv) {
     }
     puts("ready");
     while (fgets(line, sizeof line, stdin) != NULL) {
-        if (sscanf(line, "send %zu", &size) != 1 || size > sizeof bytes) return 2;
-        for (int i = 0; i < count; i++)
+        int from = 0, many = count;
+        if (sscanf(line, "send %zu %d %d", &size, &from, &many) < 1) return 2;
+        if (size > sizeof bytes || from < 0 || from + many > count) return 2;
+        for (int i = from; i < from + many; i++)
             if (send(fds[i], bytes, size, MSG_NOSIGNAL) != (ssize_t)size) fail("send");
         puts("sent");
     }

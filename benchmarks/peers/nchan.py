@@ -1,4 +1,4 @@
-"""Nchan in nginx, from Debian: one worker, one channel, a publisher location and a subscriber one."""
+"""Nchan in nginx, from Debian: one worker, one channel, a location to publish, one to listen."""
 
 import contextlib
 import os
@@ -33,8 +33,9 @@ http {{
   scgi_temp_path {folder}/scgi;
   server {{
     listen 127.0.0.1:{port} backlog=4096;
-    location = /publish {{ nchan_publisher http; nchan_channel_id bench; nchan_store_messages off; }}
-    location = /subscribe {{ nchan_subscriber websocket; nchan_channel_id bench; }}
+    nchan_channel_id bench;
+    location = /publish {{ nchan_publisher http; nchan_store_messages off; }}
+    location = /subscribe {{ nchan_subscriber websocket; }}
   }}
 }}
 """

@@ -1,4 +1,4 @@
-"""What a running peer is, and what starting one takes: free ports, and packages where they are had."""
+"""What a running peer is, and what starting one takes: free ports and installed packages."""
 
 import json
 import shutil
@@ -71,5 +71,5 @@ def node_packages() -> str:
 
 def event(payload: int) -> bytes:
     """The one argument with which a Socket.IO event has so many bytes on the wire."""
-    envelope = len(f'42{json.dumps([_EVENT, ""], separators=(",", ":"))}')
+    envelope = len(f"42{json.dumps([_EVENT, ''], separators=(',', ':'))}")
     return b"x" * (payload - envelope)

@@ -34,7 +34,7 @@ def python_socketio(payload: int) -> Iterator[Peer]:
 
 def main() -> None:
     """Serve on a free port and print which."""
-    import socketio
+    import socketio  # type: ignore[import-untyped]
 
     # The load client answers no pings of Engine.IO, so there are none while it is measured.
     server = socketio.AsyncServer(async_mode="asgi", ping_interval=3600)
