@@ -131,17 +131,20 @@ static void ping(struct connection *c) {
         fail("a ping was not taken: %m");
 }
 
-/* Sends the pings that are due, so many a tick that each connection sends one an interval. */
+/* Sends the pings that are due, so many a tick that each open connection sends one an interval. */
 static void ping_slice(void) {
     static uint64_t since;
     static unsigned next;
     uint64_t now = now_ns();
     if (target.hub == NULL) return;
-    if (since == 0 || opened < count) since = now;
+    if (since == 0) since = now;
     uint64_t due = (now - since) * count / PING_INTERVAL_NS;
     if (due == 0) return;
     since = now;
-    for (; due > 0; due--) ping(&connections[next++ % count]);
+    for (; due > 0; due--) {
+        unsigned index = next++ % count;
+        if (index < begun && connections[index].text == NULL) ping(&connections[index]);
+    }
 }
 
 static void expect(uint64_t bytes, unsigned first, unsigned many) {
