@@ -4,7 +4,7 @@ import dataclasses
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -18,6 +18,7 @@ from benchmarks.figure import Budget, Figure, verdict
 from benchmarks.load import Callers, clients, scripted
 from benchmarks.message import Kind, message
 from benchmarks.native import MissingCompilerError, Programs, compiled
+from benchmarks.peers import peer
 from benchmarks.process import BenchmarkError, Process, SkippedError, python
 from benchmarks.report import budget_table, markdown, table, write
 from benchmarks.server import bare_server, service
@@ -39,7 +40,13 @@ def programs() -> Iterator[Programs]:
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_a_benchmark_gives_figures(programs: Programs, name: str) -> None:
+def test_a_benchmark_gives_figures(
+    programs: Programs, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def install(command: Sequence[str], **options: object) -> None:
+        raise SkippedError("tests install no peers; a full run of the benchmarks does")
+
+    monkeypatch.setattr(peer, "install", install)
     try:
         figures = BENCHMARKS[name](programs, Size.TINY)
     except SkippedError as reason:

@@ -7,14 +7,14 @@ import contextlib
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from benchmarks.peers import peer
 from benchmarks.peers.peer import Peer, free_port, program
-from benchmarks.process import SERVER_CORES, Process, SkippedError
+from benchmarks.process import SERVER_CORES, Process
 from benchmarks.server import http_request
 
 __all__ = ["centrifugo"]
@@ -65,21 +65,8 @@ def _program() -> str:
     built = cache / "centrifugo"
     if built.is_file():
         return str(built)
-    try:
-        done = subprocess.run(
-            [program("go", package="golang-go"), "install", _MODULE],
-            env={**os.environ, "GOBIN": str(cache)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_PATIENCE,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise SkippedError(f"go install {_MODULE} took more than {_PATIENCE} seconds") from None
-    if done.returncode:
-        reason = done.stderr.strip().splitlines()[-1:] or ["without a word"]
-        raise SkippedError(f"go install {_MODULE} failed: {reason[0].strip()}")
+    go = program("go", package="golang-go")
+    peer.install([go, "install", _MODULE], patience=_PATIENCE, variables={"GOBIN": str(cache)})
     return str(built)
 
 

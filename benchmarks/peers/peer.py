@@ -1,19 +1,22 @@
 """What a running peer is, and what starting one takes: free ports and installed packages."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from benchmarks.process import Process, SkippedError
 
-__all__ = ["FOLDER", "Peer", "event", "free_port", "node_packages", "program"]
+__all__ = ["FOLDER", "Peer", "event", "free_port", "install", "node_packages", "program"]
 
 FOLDER: Final = Path(__file__).parent
-_PATIENCE: Final = 120  # seconds for an installation
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _EVENT: Final = "newMessage"
 
 
@@ -52,21 +55,29 @@ def node_packages() -> str:
     node, npm = program("node", package="nodejs"), program("npm", package="npm")
     # npm writes this file when an installation is complete.
     if not (FOLDER / "node_modules" / ".package-lock.json").is_file():
-        try:
-            done = subprocess.run(
-                [npm, "ci", "--silent"],
-                cwd=FOLDER,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=_PATIENCE,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise SkippedError(f"npm ci took more than {_PATIENCE} seconds") from None
-        if done.returncode:
-            raise SkippedError(f"npm ci failed: {done.stderr.strip()[-300:]}")
+        install([npm, "ci", "--silent"], patience=120)
     return node
+
+
+def install(command: Sequence[str], *, patience: int, variables: Mapping[str, str] = _NONE) -> None:
+    """Run what installs something. Raises `SkippedError` if it fails or takes too many seconds."""
+    name = " ".join([Path(command[0]).name, *command[1:]])
+    try:
+        done = subprocess.run(
+            command,
+            cwd=FOLDER,
+            env={**os.environ, **variables},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=patience,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise SkippedError(f"{name} took more than {patience} seconds") from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["it did not say why"]
+        raise SkippedError(f"{name} failed: {lines[-1].strip()}")
 
 
 def event(payload: int) -> bytes:
