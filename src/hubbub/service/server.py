@@ -36,7 +36,7 @@ async def serve(
     settings' drain window; the second ends at once.
     """
     store = store if store is not None else MemoryStore()
-    store.open()
+    await store.open()
     node = Node(settings, store)
     node.open()
     server = _Server(node, ready)
