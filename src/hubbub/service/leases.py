@@ -17,7 +17,7 @@ from hubbub.service.backplane.backplane import BackplaneError
 if TYPE_CHECKING:
     from hubbub.service.redis.redis import Redis
 
-__all__ = ["LEASE", "RENEWAL", "Leases", "MemoryLeases", "NodeFacts", "Renewing", "RedisLeases"]
+__all__ = ["LEASE", "RENEWAL", "Leases", "MemoryLeases", "NodeFacts", "RedisLeases", "Renewing"]
 
 LEASE: Final = 10.0  # seconds
 RENEWAL: Final = 2.5  # seconds; three renewals may fail

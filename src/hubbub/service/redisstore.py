@@ -4,7 +4,6 @@ A user's groups are one sorted set, by their ends, and one by the time of adding
 a time of their own. Time is that of Redis.
 """
 
-from asyncio import Future
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,15 +34,12 @@ else
     redis.call('ZREM', KEYS[2], old)
   end
 end
+local last = math.ceil(redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2])
+redis.call('EXPIREAT', KEYS[1], last)
+redis.call('EXPIREAT', KEYS[2], last)
 """
 )
-_EXPIRE: Final = """
-local furthest = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
-if furthest then
-  redis.call('EXPIREAT', KEYS[1], math.ceil(furthest))
-  redis.call('EXPIREAT', KEYS[2], math.ceil(furthest))
-end
-"""
+_REMOVE: Final = "redis.call('ZREM', KEYS[1], ARGV[1]) redis.call('ZREM', KEYS[2], ARGV[1])"
 _OF: Final = (
     _NOW
     + """
@@ -53,3 +49,68 @@ return {
 }
 """
 )
+
+
+class RedisStore:
+    """Keeps everything in Redis. Satisfies `Store`."""
+
+    def __init__(self, redis: "Redis", prefix: str = "hubbub") -> None:
+        """`redis` is open while this is in use, and its opener's to close."""
+        self._redis = redis
+        self._prefix = f"{prefix}:groups"
+
+    def __repr__(self) -> str:
+        return f"RedisStore({self._redis!r})"
+
+    def known_groups_of(self, hub: str, user: str) -> None:
+        """Nothing is known without asking."""
+        return
+
+    async def groups_of(self, hub: str, user: str) -> Mapping[str, Membership]:
+        """The groups that a user is in now, by name."""
+        ends, untimed = await self._run(_OF, hub, user)
+        expires = {name: float(end) for name, end in zip(ends[::2], ends[1::2], strict=True)}
+        found = {
+            name.decode(): Membership(expires[name], is_timed=True)
+            for name in expires.keys() - set(untimed)
+        }
+        for name in untimed:
+            if name in expires:
+                found[name.decode()] = Membership(expires[name], is_timed=False)
+        return found
+
+    async def add(self, hub: str, user: str, group: str, ttl: int | None) -> None:
+        """Put a user into a group for `ttl` seconds; return when Redis has it."""
+        if ttl == 0:
+            await self.remove(hub, user, group)
+            return
+        seconds, is_timed = (NO_LIMIT_SECONDS, 0) if ttl is None else (ttl, 1)
+        await self._run(_ADD, hub, user, group, seconds, is_timed, MAX_UNTIMED)
+
+    async def remove(self, hub: str, user: str, group: str) -> None:
+        """Take a user out of a group; return when Redis has it."""
+        await self._run(_REMOVE, hub, user, group)
+
+    async def remove_all(self, hub: str, user: str) -> None:
+        """Take a user out of all groups of a hub; return when Redis has it."""
+        await self._run("redis.call('DEL', KEYS[1], KEYS[2])", hub, user)
+
+    def expire(self) -> None:
+        """Redis does that."""
+
+    async def open(self) -> None:
+        """There is nothing to open."""
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+    async def _run(self, script: str, hub: str, user: str, *arguments: Any) -> Any:
+        # In braces what decides the slot: both keys of a user are in one place.
+        key = f"{self._prefix}:{{{hub}:{user}}}:".encode()
+        keys = (key + b"ends", key + b"untimed")
+        try:
+            return await self._redis.call(
+                self._redis.slot(key), b"EVAL", script, 2, *keys, *arguments
+            )
+        except BackplaneError as error:
+            raise StoreError(f"The store cannot be reached: {error}") from None

@@ -8,8 +8,6 @@ from asyncio import Future
 from binascii import crc32
 from typing import TYPE_CHECKING, Final, Protocol
 
-from hubbub.service.backplane.backplane import BackplaneError
-
 if TYPE_CHECKING:
     from hubbub.service.redis.redis import Redis
 
