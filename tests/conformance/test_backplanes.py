@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from typing import Any
 
 import pytest
 from tests.conformance.conftest import Join
@@ -47,7 +48,7 @@ async def test_what_is_asked_for_in_one_turn_takes_effect_in_that_order(join: Jo
     node = await join()
     plane = node.backplane
 
-    results = [
+    results: list[asyncio.Future[Any]] = [
         plane.publish("x", b"too early"),
         plane.listen("x"),
         plane.publish("x", b"1"),
