@@ -9,6 +9,7 @@ import pytest
 import uvloop
 from tests.service.running import Running, Service
 
+from hubbub.service import outbox
 from hubbub.service.settings import ServiceSettings
 
 Start = Callable[..., Awaitable[Service]]
@@ -34,3 +35,9 @@ async def start() -> AsyncIterator[Start]:
 async def service(start: Start) -> Service:
     """A service with default settings."""
     return await start()
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One turn of the loop is enough for a flush, however slow the machine is at the moment."""
+    monkeypatch.setattr(outbox, "_SLICE", 3600)

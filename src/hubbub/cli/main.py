@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "groups": "hubbub.cli.groups",
     "connections": "hubbub.cli.connections",
     "upstream": "hubbub.cli.upstream",
+    "doctor": "hubbub.cli.doctor",
 }
 
 

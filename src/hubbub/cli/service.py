@@ -3,16 +3,18 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import uvloop
 
-from hubbub.cli.banner import service_lines
+from hubbub.cli.banner import STOP, service_lines
 from hubbub.cli.child import (
     LOG_LEVELS,
     inherit,
     raise_file_limit,
     report,
+    say_stopping,
     set_up_logging,
     stop_with_parent,
 )
@@ -109,19 +111,28 @@ def service(
     def ready() -> None:
         report(ready_fd, {"ready": True, "url": url})
         if ready_fd is None:
-            text = Place(address).connection_string(
-                url, settings.access_keys[0], listener.getsockname()[1]
-            )
-            facts = {"service": {"url": url, "connectionString": text}}
-            click.echo(json.dumps(facts) if as_json else service_lines(url, text))
+            facts = _facts(settings, Place(address), url, listener.getsockname()[1])
+            lines = f"{service_lines(facts)}\n{STOP}"
+            click.echo(json.dumps({"service": facts}) if as_json else lines)
 
     store = SqliteStore(data) if data is not None else None
     try:
-        uvloop.run(serve(settings, listener, ready=ready, store=store))
+        uvloop.run(serve(settings, listener, ready=ready, stopping=say_stopping, store=store))
     except ConfigError as error:
         if ready_fd is None:
             raise
         report(ready_fd, {"error": str(error)})
+
+
+def _facts(settings: ServiceSettings, place: Place, url: str, port: int) -> dict[str, Any]:
+    key = settings.access_keys[0]
+    return {
+        "url": url,
+        "connectionString": place.connection_string(url, key, port),
+        "remoteConnectionString": place.remote_connection_string(key, port),
+        "hasPassingKey": False,
+        "hasUpstream": bool(settings.upstream_templates or settings.settings_file),
+    }
 
 
 def _entra(issuer: str | None, keys: str | None, roles: tuple[str, ...]) -> EntraSettings | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from hubbub.client.audience import named
 from hubbub.client.presence import ConnectionInfo, UserGroupInfo
@@ -22,9 +22,9 @@ class Groups:
         self._rest = rest
         self._hub = hub
 
-    async def add(self, connection_id: str, group: str) -> None:
-        """Put a connection into `group`. One that is gone is no error."""
-        await self._change("PUT", connection_id, group)
+    async def add(self, connection_id: str, group: str) -> bool:
+        """Put a connection into `group`. One that is gone is no error: then it returns false."""
+        return await self._change("PUT", connection_id, group)
 
     async def remove(self, connection_id: str, group: str) -> None:
         """Take a connection out of `group`."""
@@ -45,17 +45,17 @@ class Groups:
             if value is not None
         ]
         path = ("groups", named("group", group), "connections")
-        async for entry in self._rest.pages(self._hub, *path, query=query):
-            yield ConnectionInfo.of(entry)
+        async for each in self._rest.pages(ConnectionInfo, self._hub, *path, query=query):
+            yield each
 
-    async def _change(self, method: str, connection_id: str, group: str) -> None:
+    async def _change(self, method: str, connection_id: str, group: str) -> bool:
         path = (
             "groups",
             named("group", group),
             "connections",
             named("connection_id", connection_id),
         )
-        await self._rest.call(method, self._hub, *path, absent=_NO_CONNECTION_IS_FINE)
+        return await self._rest.call(method, self._hub, *path, absent=_NO_CONNECTION_IS_FINE)
 
 
 class UserGroups:
@@ -92,9 +92,9 @@ class UserGroups:
 
     async def of(self, user_id: str) -> AsyncIterator[UserGroupInfo]:
         """The groups that a user has been put into. Hubbub's own: not in the original."""
-        path: tuple[Any, ...] = ("users", named("user_id", user_id), "groups")
-        async for entry in self._rest.pages(self._hub, *path):
-            yield UserGroupInfo(entry["group"], entry["expires"])
+        path = ("users", named("user_id", user_id), "groups")
+        async for each in self._rest.pages(UserGroupInfo, self._hub, *path):
+            yield each
 
 
 def _path(user_id: str, group: str) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from hubbub.protocol.negotiate import (
     parse_negotiate_version,
 )
 from hubbub.service.access import ClientAccess, Refusal, admit_client, check_transport
+from hubbub.service.calls import Answer, header
 from hubbub.service.node import Node
 from hubbub.service.session import Connection
 from hubbub.service.transports.longpolling import LongPolling
@@ -32,6 +33,8 @@ __all__ = ["ClientEndpoint"]
 
 _logger = logging.getLogger("hubbub.service")
 _EVENTS: Final = "text/event-stream"
+_JSON: Final = ((b"content-type", b"application/json"),)
+_TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
 _NO_CACHE: Final = {
     "Cache-Control": "no-cache, no-store",
     "Expires": "Thu, 01 Jan 1970 00:00:00 GMT",
@@ -50,29 +53,24 @@ class ClientEndpoint:
         path = request.scope["path"].rstrip("/").lower()
         try:
             if path == "/client/negotiate":
-                return self._negotiate(request)
+                return _Sent(self.negotiate(request.scope))
             if path == "/client":
                 return await self._serve(request)
         except Refusal as refusal:
-            # A request that comes after the end of its connection is nothing to tell an operator.
-            _logger.log(
-                logging.DEBUG if refusal.status == 404 else logging.INFO,
-                "refused %s %s: %d %s %s",
-                request.method,
-                path,
-                refusal.status,
-                refusal,
-                refusal.advice,
-            )
-            # The reason of a 401 is in its header, as in the original.
-            text = "" if refusal.status == 401 else str(refusal)
-            return PlainTextResponse(text, refusal.status, headers=dict(refusal.headers))
+            return _Sent(_refuse(request.scope, refusal))
         return PlainTextResponse("There is nothing here.", 404)
 
-    def _negotiate(self, request: Request) -> ASGIApp:
-        if request.method != "POST":
-            return PlainTextResponse("", 405, headers={"Allow": "POST"})
-        access = self._admit(request)
+    def negotiate(self, scope: Scope) -> Answer:
+        """The answer to a request to /client/negotiate. Its body does not matter."""
+        if scope["method"] != "POST":
+            return Answer(b"", ((b"allow", b"POST"), _TEXT), 405)
+        try:
+            return self._negotiate(self._admit(scope))
+        except Refusal as refusal:
+            return _refuse(scope, refusal)
+
+    def _negotiate(self, access: ClientAccess) -> Answer:
+        self._node.check_open()
         try:
             version = parse_negotiate_version(_parameter(access, "negotiateVersion"))
         except NegotiateError as error:
@@ -96,7 +94,7 @@ class ClientEndpoint:
     async def _serve(self, request: Request) -> ASGIApp:
         if request.method not in {"GET", "POST", "DELETE"}:
             return PlainTextResponse("", 405, headers={"Allow": "GET, POST, DELETE"})
-        access = self._admit(request)
+        access = self._admit(request.scope)
         if access.connection_token is None:
             raise Refusal(400, "Connection ID required")
         connection = self._node.tickets.find(access).connection
@@ -115,6 +113,7 @@ class ClientEndpoint:
         events = _EVENTS in request.headers.get("accept", "")
         check_transport(access, SERVER_SENT_EVENTS if events else LONG_POLLING)
         if connection is None:
+            self._node.check_open()
             if events:
                 return EventStream(self._node, access)
             polling = LongPolling(self._node, access)
@@ -155,13 +154,43 @@ class ClientEndpoint:
         connection.receive(b"".join(pieces))
         return PlainTextResponse("")
 
-    def _admit(self, request: Request) -> ClientAccess:
+    def _admit(self, scope: Scope) -> ClientAccess:
+        authorization = header(scope, b"authorization")
         return admit_client(
             self._node.settings,
-            query=request.scope["query_string"].decode("latin-1"),
-            authorization=request.headers.get("authorization"),
-            accepts_query_token=_EVENTS in request.headers.get("accept", ""),
+            query=scope["query_string"].decode("latin-1"),
+            authorization=authorization.decode("latin-1") if authorization is not None else None,
+            accepts_query_token=_EVENTS.encode() in (header(scope, b"accept") or b""),
         )
+
+
+class _Sent:
+    """An answer as an ASGI app."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._answer.send(scope, send)
+
+
+def _refuse(scope: Scope, refusal: Refusal) -> Answer:
+    # A request that comes after the end of its connection is nothing to tell an operator.
+    _logger.log(
+        logging.DEBUG if refusal.status == 404 else logging.INFO,
+        "refused %s %s: %d %s",
+        scope["method"],
+        scope["path"].rstrip("/").lower(),
+        refusal.status,
+        refusal.explanation,
+    )
+    # The reason of a 401 is in its header, as in the original.
+    text = "" if refusal.status == 401 else str(refusal)
+    headers = [
+        (name.lower().encode("latin-1"), value.encode("latin-1"))
+        for name, value in refusal.headers.items()
+    ]
+    return Answer(text.encode(), (*headers, _TEXT), refusal.status)
 
 
 def _existing(connection: Connection | None) -> Connection:
@@ -188,12 +217,5 @@ def _parameter(access: ClientAccess, name: str) -> str | None:
     return unquote_plus(values[-1]) if values else None
 
 
-def _json(response: NegotiateResponse) -> ASGIApp:
-    body = response.encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-    return answer
+def _json(response: NegotiateResponse) -> Answer:
+    return Answer(response.encode(), _JSON)

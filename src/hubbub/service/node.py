@@ -48,6 +48,7 @@ class Node:
         self._connections: dict[str, Connection] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._sweep: Iterator[None] = iter(())
+        self._is_draining = False
 
     def __repr__(self) -> str:
         return f"Node({self.id!r}, connections={len(self._connections)}, {self.registry!r})"
@@ -67,8 +68,9 @@ class Node:
     def drain(self) -> Iterator[float]:
         """Let every client go and connect elsewhere; yield the seconds to wait between steps.
 
-        A few go at once, many are spread over the settings' drain window.
+        A few go at once, many are spread over the settings' drain window. None comes back here.
         """
+        self._is_draining = True
         connections = tuple(self._connections.values())
         steps = max(1.0, self.settings.drain_window / _DRAIN_PAUSE)
         size = max(_DRAIN_AT_ONCE, round(len(connections) / steps))
@@ -78,13 +80,31 @@ class Node:
             if start + size < len(connections):
                 yield _DRAIN_PAUSE
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether no client is left after `drain`, and the app has heard so."""
+        clients = self._connections.values()
+        return not self.upstream.is_busy and not any(client.is_live for client in clients)
+
+    def check_open(self) -> None:
+        """Raise `Refusal` where no client is let in any more."""
+        if self._is_draining:
+            raise Refusal(503, "The service is stopping.")
+
     def check(self, access: ClientAccess) -> None:
-        """Raise the `Refusal` that `connect` would be answered with, if any."""
+        """Raise the `Refusal` that `connect` would be answered with, if any.
+
+        A client that comes back to what has been forgotten has left its old socket: that ends here,
+        even if its loss would be noticed only later, and the client begins anew.
+        """
+        self.check_open()
         if access.connection_token is None:
             return  # negotiation may be left out
         connection = self.tickets.find(access).connection
         if connection is None or connection.is_resumable:
             return
+        if connection.state is State.OPEN and connection.replay is not None:
+            connection.leave()
         if connection.state in {State.HANDSHAKE, State.OPEN}:
             raise Refusal(409, "The connection is in use.")
         raise Refusal(404, "No Connection with that ID")

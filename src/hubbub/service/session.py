@@ -291,6 +291,11 @@ class Connection:
         self._end(State.CLOSED)
         self._owner.gone(self)
 
+    def leave(self) -> None:
+        """The client has left its transport, which need not know it yet, and is not resumed."""
+        self.transport.abandon()
+        self.lost("The client came back when too much had been sent to it.")
+
     def fail(self) -> None:
         """Something of ours went wrong here: give the connection up, and its socket with it."""
         self.lost("internal error")
