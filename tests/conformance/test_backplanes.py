@@ -9,7 +9,18 @@ from tests.conformance.conftest import Join
 
 from hubbub.service.backplane.backplane import BackplaneError
 
-NAMES = ["h:chat", "g:chat:ümläut 🎈", "u:chat:{a}:{b}", "c:}{", "line\nbreak", "*", "", " ", "{}"]
+NAMES = [
+    "h:chat",
+    "g:chat:ümläut 🎈",
+    "u:chat:{a}:{b}",
+    "c:}{",
+    "line\nbreak",
+    "*",
+    "",
+    " ",
+    "{}",
+    "\ud800",
+]
 
 
 async def test_a_message_reaches_everybody_who_listens_and_its_sender(join: Join) -> None:
@@ -99,10 +110,10 @@ async def test_any_text_is_a_channel(join: Join) -> None:
     await asyncio.gather(*(node.backplane.listen(name) for name in NAMES))
 
     for name in NAMES:
-        assert await sender.backplane.publish(name, name.encode()) == 1
+        assert await sender.backplane.publish(name, repr(name).encode()) == 1
     await node.until(lambda: len(node.received) == len(NAMES))
 
-    assert sorted(node.received) == sorted((name, name.encode()) for name in NAMES)
+    assert sorted(node.received) == sorted((name, repr(name).encode()) for name in NAMES)
     assert await sender.backplane.listeners(NAMES) == [1] * len(NAMES)
 
 

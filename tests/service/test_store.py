@@ -160,7 +160,7 @@ async def test_what_no_database_takes_is_an_error_too_and_the_next_succeeds(
     tmp_path: Path,
 ) -> None:
     store = SqliteStore(tmp_path)
-    store.open()
+    await store.open()
 
     async with asyncio.timeout(PATIENCE):
         with pytest.raises(StoreError, match=r"could not be written: .*surrogates"):
