@@ -89,6 +89,17 @@ async def test_what_is_ignored_does_not_come_any_more(join: Join) -> None:
     assert await sender.backplane.listeners(["x"]) == [0]
 
 
+async def test_what_is_under_way_when_it_is_ignored_does_not_come(join: Join) -> None:
+    node = await join()
+    await asyncio.gather(node.backplane.listen("x"), node.backplane.listen("end"))
+
+    node.backplane.publish("x", b"too late")
+    node.backplane.ignore("x")
+    node.backplane.publish("end", b"end")
+
+    await node.has(("end", b"end"))
+
+
 @pytest.mark.parametrize("times", [2, 3])
 async def test_a_channel_can_be_listened_to_and_ignored_in_turn(join: Join, times: int) -> None:
     node = await join()

@@ -5,7 +5,14 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
 import pytest
-from tests.conformance.backplanes import LIMITS, TIMEOUT, Inbox, new_prefix, redis_backplane
+from tests.conformance.backplanes import (
+    LIMITS,
+    TIMEOUT,
+    Inbox,
+    new_prefix,
+    redis_at,
+    redis_backplane,
+)
 from tests.conformance.conftest import Connect, opened
 from tests.conformance.redisserver import (
     RedisCluster,
@@ -15,7 +22,8 @@ from tests.conformance.redisserver import (
 )
 
 from hubbub.service.backplane.backplane import BackplaneError
-from hubbub.service.redis.cluster import slot_of
+from hubbub.service.backplane.redis import RedisBackplane
+from hubbub.service.redis.cluster import ClusterRedis, slot_of
 from hubbub.service.redis.link import Link
 
 
@@ -97,22 +105,33 @@ async def test_what_is_on_its_way_to_the_old_server_stays_before_what_follows(
 ) -> None:
     prefix = new_prefix()
     listener = await opened(redis_backplane(cluster.url, prefix), nodes)
-    sender = await opened(redis_backplane(cluster.url, prefix), nodes)
+    redis = redis_at(cluster.url)
+    assert isinstance(redis, ClusterRedis)
+    sender = await opened(RedisBackplane(redis, prefix), nodes)
     source, target = cluster.servers[1], cluster.servers[2]
     channel = channel_at(cluster, prefix, source)
+    slot = slot_of(f"{prefix}:{channel}".encode())
     await listener.backplane.listen(channel)
-    await asyncio.to_thread(move, cluster, slot_of(f"{prefix}:{channel}".encode()), source, target)
+    await asyncio.to_thread(move, cluster, slot, source, target)
     await listener.until(lambda: listener.states == [False, True])
 
-    # So large that the first is refused long before the last is there; more follows all the time.
+    # So large that the first is refused long before the last is there; more follows all the time,
+    # and the old server stands still until the new one is known.
     results = [
         sender.backplane.publish(channel, b"%d" % number + b" " * 1_000_000) for number in range(20)
     ]
+    old, is_paused = redis.link(slot), False
     async with asyncio.timeout(TIMEOUT):
         while not results[19].done():
             results.append(sender.backplane.publish(channel, b"%d" % len(results)))
             await asyncio.sleep(0)  # one in each turn of the loop
+            if redis._moving and not is_paused:
+                source.pause()
+                is_paused = True
+            elif redis.link(slot) is not old:
+                source.resume()
 
+    assert is_paused
     assert set(await asyncio.gather(*results)) == {1}
     await listener.until(lambda: len(listener.received) == len(results))
     assert [int(data) for _, data in listener.received] == list(range(len(results)))
