@@ -15,6 +15,7 @@ from hubbub.errors import ProtocolError
 from hubbub.protocol.codec import JSON, VERSIONS, Codec, encode_handshake_response
 from hubbub.protocol.connection import HandshakeError, ServerConnection
 from hubbub.protocol.messages import (
+    CancelInvocation,
     Close,
     Completion,
     HandshakeRequest,
@@ -28,6 +29,7 @@ from hubbub.service.access import ClientAccess
 from hubbub.service.settings import ServiceSettings
 from hubbub.service.tickets import Ticket
 from hubbub.service.upstream.inbox import Inbox
+from hubbub.service.upstream.streams import Streams
 from hubbub.service.wire import Wire
 
 __all__ = ["Connection", "Owner", "State", "Transport"]
@@ -45,6 +47,10 @@ class Transport(Protocol):
     @property
     def has_keep_alive(self) -> bool:
         """Whether it notices by itself that its client is gone, so that pings are not needed."""
+
+    @property
+    def pending(self) -> int:
+        """Bytes that are on their way to the client and that it has not taken."""
 
     def write(self, data: bytes) -> None:
         """Send bytes that are framed for a wire of this transport."""
@@ -80,6 +86,9 @@ class Owner(Protocol):
 
     def invoked(self, connection: "Connection", message: Invocation | StreamInvocation) -> None:
         """The client calls a method of the app."""
+
+    def cancelled(self, connection: "Connection", message: CancelInvocation) -> None:
+        """The client waits for no more items of a stream."""
 
     def gone(self, connection: "Connection") -> None:
         """The connection's transport has ended for good."""
@@ -122,6 +131,7 @@ class Connection:
         "replay",
         "sent_at",
         "state",
+        "streams",
         "ticket",
         "transport",
         "user_id",
@@ -149,6 +159,7 @@ class Connection:
         self.write: Callable[[bytes], None] = transport.write
         self.replay: Replay | None = None  # only with stateful reconnect
         self.inbox: Inbox | None = None  # only while the app has not taken what the client said
+        self.streams: Streams | None = None  # only once the client has asked for one
         self.state = State.HANDSHAKE
         self.close_reason: str | None = None
         self.received_at = self.sent_at = asyncio.get_running_loop().time()
@@ -358,6 +369,8 @@ class Connection:
                 self.close(Close())
             case Completion():
                 self._owner.completed(self, message)
+            case CancelInvocation():
+                self._owner.cancelled(self, message)
             case _:
                 pass  # streams of clients have nobody to go to
 

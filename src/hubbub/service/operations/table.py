@@ -61,6 +61,7 @@ _PAYLOAD: Final = Body(
 )
 _EXISTS: Final = ("HEAD", "GET")
 _NO_CONNECTION: Final = (404, "Error.Connection.NotExisted")
+_NO_STREAM: Final = (404, "Error.Stream.NotExisted")
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation(
@@ -282,6 +283,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         since="2024-12-01",
         query=(_COMPLETED,),
         body=Body({"application/json": "Item"}),
+        errors=(_NO_CONNECTION, _NO_STREAM),
     ),
     Operation(
         id="completeStream",
@@ -292,6 +294,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         status=202,
         since="2024-12-01",
         query=(_STREAM_REASON, _STREAM_ERROR),
+        errors=(_NO_CONNECTION, _NO_STREAM),
     ),
     Operation(
         id="listGroupConnections",

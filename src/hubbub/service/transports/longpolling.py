@@ -80,6 +80,11 @@ class LongPolling:
         self.connection.lost()
         return Response(None, 204)
 
+    @property
+    def pending(self) -> int:
+        """Bytes that wait for their turn."""
+        return self._pending_bytes
+
     def write(self, data: bytes) -> None:
         """Keep records for the next poll."""
         self._pending.append(data)
