@@ -136,7 +136,7 @@ class Node:
         """The handshake is done: the connection may be sent to."""
         hub = self.registry.add(connection)
         if connection.user_id is not None:
-            for group in self.store.groups_of(hub.name, connection.user_id):
+            for group in self.store.known_groups_of(hub.name, connection.user_id) or ():
                 self.registry.add_to_group(hub, group, connection)
         self.upstream.opened(connection)
 

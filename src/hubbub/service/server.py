@@ -44,7 +44,7 @@ async def serve(
     are answered meanwhile. The second ends at once.
     """
     store = store if store is not None else MemoryStore()
-    store.open()
+    await store.open()
     node = Node(settings, store)
     node.open()
     server = _Server(node, ready, stopping)

@@ -1,6 +1,7 @@
 """What outlives a node: users in groups. In memory, or in SQLite so that it survives a crash.
 
-Look-ups never wait: they are answered from memory, because a connection that opens is asked for.
+Look-ups of these two never wait: they are answered from memory, because every connection that
+opens makes one.
 """
 
 import asyncio
@@ -46,8 +47,17 @@ class Store(Protocol):
     in the order in which they were asked for. `StoreError` says that this may not be so.
     """
 
-    def groups_of(self, hub: str, user: str) -> Mapping[str, Membership]:
-        """The groups that a user is in now, by name. Never waits."""
+    def known_groups_of(self, hub: str, user: str) -> Mapping[str, Membership] | None:
+        """What `groups_of` answers, without waiting; `None` where that has to be waited for.
+
+        A store answers every time, or never.
+        """
+
+    async def groups_of(self, hub: str, user: str) -> Mapping[str, Membership]:
+        """The groups that a user is in now, by name. Raises `StoreError`.
+
+        Those without an end of their own come in the order in which they make room.
+        """
 
     async def add(self, hub: str, user: str, group: str, ttl: int | None) -> None:
         """Put a user into a group for `ttl` seconds, which replaces an earlier end.
@@ -64,7 +74,7 @@ class Store(Protocol):
     def expire(self) -> None:
         """Forget what has ended. Called now and then."""
 
-    def open(self) -> None:
+    async def open(self) -> None:
         """Begin. Raises `ConfigError` where what was kept cannot be had."""
 
     async def close(self) -> None:
@@ -82,9 +92,13 @@ class MemoryStore:
     def __repr__(self) -> str:
         return f"MemoryStore({self._memberships!r})"
 
-    def groups_of(self, hub: str, user: str) -> Mapping[str, Membership]:
+    def known_groups_of(self, hub: str, user: str) -> Mapping[str, Membership]:
         """The groups that a user is in now, by name."""
         return self._memberships.of(hub, user, self._clock())
+
+    async def groups_of(self, hub: str, user: str) -> Mapping[str, Membership]:
+        """The groups that a user is in now, by name."""
+        return self.known_groups_of(hub, user)
 
     async def add(self, hub: str, user: str, group: str, ttl: int | None) -> None:
         """Put a user into a group for `ttl` seconds."""
@@ -105,7 +119,7 @@ class MemoryStore:
         """Forget what has ended."""
         self._memberships.expire(self._clock())
 
-    def open(self) -> None:
+    async def open(self) -> None:
         """There is nothing to open."""
 
     async def close(self) -> None:
@@ -140,9 +154,13 @@ class SqliteStore:
     def __repr__(self) -> str:
         return f"SqliteStore({str(self._path)!r}, {self._memberships!r})"
 
-    def groups_of(self, hub: str, user: str) -> Mapping[str, Membership]:
+    def known_groups_of(self, hub: str, user: str) -> Mapping[str, Membership]:
         """The groups that a user is in now, by name."""
         return self._memberships.of(hub, user, self._clock())
+
+    async def groups_of(self, hub: str, user: str) -> Mapping[str, Membership]:
+        """The groups that a user is in now, by name."""
+        return self.known_groups_of(hub, user)
 
     async def add(self, hub: str, user: str, group: str, ttl: int | None) -> None:
         """Put a user into a group for `ttl` seconds; return when that is on the disk."""
@@ -170,7 +188,7 @@ class SqliteStore:
         """Forget what has ended. The file forgets it when it is next opened."""
         self._memberships.expire(self._clock())
 
-    def open(self) -> None:
+    async def open(self) -> None:
         """Read what was kept. Raises `ConfigError` where the file is in use or is not ours."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)

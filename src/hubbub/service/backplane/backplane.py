@@ -1,4 +1,4 @@
-"""What joins nodes, as an interface: channels that carry bytes. It knows no hubs and no messages."""
+"""What joins nodes, as an interface: channels of bytes. It knows no hubs and no messages."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ class Backplane(Protocol):
         """Whether the other nodes can be reached, as far as is known."""
 
     async def open(self, receive: Receive, changed: Callable[[bool], None]) -> None:
-        """Begin. `changed` is called with what `is_connected` has become.
+        """Begin, connected. `changed` is called with what `is_connected` becomes after that.
 
         Raises `ConfigError` where the backplane cannot be reached at the start.
         """
@@ -51,7 +51,10 @@ class Backplane(Protocol):
         """
 
     def listen(self, channel: str) -> asyncio.Future[None]:
-        """Receive what is published to `channel`; done when that is so. Once is enough."""
+        """Receive what is published to `channel`; done when that is so. Once is enough.
+
+        It is done, too, when `ignore` has been called meanwhile.
+        """
 
     def ignore(self, channel: str) -> None:
         """Receive no more from `channel`. It may be one that is not listened to."""

@@ -28,7 +28,7 @@ async def group_exists(call: Call) -> None:
 async def user_is_in_group(call: Call) -> None:
     """HEAD /api/hubs/{hub}/users/{user}/groups/{group}, whether or not the user is connected"""
     user, group = call.names["user"], call.names["group"]
-    if group not in call.node.store.groups_of(call.hub, user):
+    if group not in await call.node.store.groups_of(call.hub, user):
         raise RestError(
             404, f"User {user!r} is not in group {group!r}.", code="Info.User.NotInGroup"
         )

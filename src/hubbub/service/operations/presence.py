@@ -82,7 +82,7 @@ async def count_groups(call: Call) -> Answer | None:
 
 async def list_user_groups(call: Call) -> Answer | None:
     """GET /api/hubs/{hub}/users/{user}/groups: what is stored, until when"""
-    groups = call.node.store.groups_of(call.hub, call.names["user"])
+    groups = await call.node.store.groups_of(call.hub, call.names["user"])
 
     def entry(name: str) -> dict[str, Any]:
         expires = datetime.fromtimestamp(int(groups[name].expires), UTC)
