@@ -99,7 +99,7 @@ class ClientEndpoint:
         access = self._admit(request)
         if access.connection_token is None:
             raise Refusal(400, "Connection ID required")
-        connection = self._node.tickets.find(access).connection
+        connection = self._node.find(access)
         match request.method:
             case "GET":
                 return await self._receive(request, access, connection)
@@ -115,6 +115,7 @@ class ClientEndpoint:
         events = _EVENTS in request.headers.get("accept", "")
         check_transport(access, SERVER_SENT_EVENTS if events else LONG_POLLING)
         if connection is None:
+            self._node.check(access)
             if events:
                 return EventStream(self._node, access)
             polling = LongPolling(self._node, access)

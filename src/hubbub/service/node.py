@@ -16,7 +16,12 @@ from hubbub.service.router import Router
 from hubbub.service.session import Connection, State, Transport
 from hubbub.service.settings import ServiceSettings
 from hubbub.service.store import MemoryStore, Store
-from hubbub.service.tickets import NODE_ID_BYTES, Tickets
+from hubbub.service.tickets import (
+    NODE_ID_BYTES,
+    Tickets,
+    connection_id_of,
+    new_connection_id,
+)
 from hubbub.service.upstream.dispatcher import Upstream
 from hubbub.service.wire import EncodedMessage
 
@@ -44,7 +49,7 @@ class Node:
         self.id = secrets.token_hex(NODE_ID_BYTES)
         self.registry = Registry()
         self.router = Router(self.registry)
-        self.tickets = Tickets(settings, self.id)
+        self.tickets = Tickets(settings)
         self._connections: dict[str, Connection] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._sweep: Iterator[None] = iter(())
@@ -78,31 +83,49 @@ class Node:
             if start + size < len(connections):
                 yield _DRAIN_PAUSE
 
+    def find(self, access: ClientAccess) -> Connection | None:
+        """The connection that a request belongs to, `None` where it is not on this node.
+
+        Raises `Refusal` where it is another hub's or another user's.
+        """
+        connection_id = connection_id_of(access.connection_token or "")
+        connection = self._connections.get(connection_id) if connection_id is not None else None
+        if connection is None:
+            return None
+        if connection.hub.lower() != access.hub.lower():
+            raise Refusal(404, "No Connection with that ID")
+        if connection.user_id != access.user_id:
+            raise Refusal(403, "The connection belongs to another user.")
+        return connection
+
     def check(self, access: ClientAccess) -> None:
         """Raise the `Refusal` that `connect` would be answered with, if any."""
         if access.connection_token is None:
             return  # negotiation may be left out
-        connection = self.tickets.find(access).connection
-        if connection is None or connection.is_resumable:
-            return
-        if connection.state in {State.HANDSHAKE, State.OPEN}:
+        connection = self.find(access)
+        if connection is None:
+            self.tickets.open(access)
+        elif connection.state in {State.HANDSHAKE, State.OPEN} and not connection.is_resumable:
             raise Refusal(409, "The connection is in use.")
-        raise Refusal(404, "No Connection with that ID")
+        elif not connection.is_resumable:
+            raise Refusal(404, "No Connection with that ID")
 
     def connect(self, access: ClientAccess, transport: Transport) -> Connection:
-        """The connection that `transport` carries from here on, after `check`.
+        """The connection that `transport` carries from here on.
 
-        It is a new one, or one with stateful reconnect whose client has come back.
+        It is a new one, or one with stateful reconnect whose client has come back. Raises `Refusal`
+        as `check` does.
         """
         if access.connection_token is None:
-            connection = Connection(self.tickets.new_connection_id(), access, transport, self)
+            connection = Connection(new_connection_id(), access, transport, self)
         else:
-            ticket = self.tickets.find(access)
-            if ticket.connection is not None:
-                ticket.connection.attach(transport, access)
-                return ticket.connection
+            self.check(access)
+            found = self.find(access)
+            if found is not None:
+                found.attach(transport, access)
+                return found
+            ticket = self.tickets.open(access)
             connection = Connection(ticket.connection_id, access, transport, self, ticket)
-            self.tickets.open(ticket, connection)
         self._connections[connection.id] = connection
         return connection
 
@@ -152,8 +175,7 @@ class Node:
     def gone(self, connection: Connection) -> None:
         """The connection's transport has ended for good."""
         self._connections.pop(connection.id, None)
-        if connection.ticket is not None:
-            self.tickets.forget(connection.ticket)
+        self.tickets.spend(connection.id, connection.token_expires)
 
     def _tick(self) -> None:
         # First, so that nothing that goes wrong below ends the looking after connections.
@@ -174,5 +196,5 @@ class Node:
                     _logger.exception("looking after %r failed", connection)
                     connection.fail()
             yield
-        self.tickets.expire(asyncio.get_running_loop().time())
+        self.tickets.expire()
         self.store.expire()

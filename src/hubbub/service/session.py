@@ -122,7 +122,7 @@ class Connection:
         "replay",
         "sent_at",
         "state",
-        "ticket",
+        "token_expires",
         "transport",
         "user_id",
         "wire",
@@ -142,7 +142,8 @@ class Connection:
         self.access = access
         self.hub = access.hub
         self.user_id = access.user_id
-        self.ticket = ticket
+        # Unix seconds until which its token would open it again if nobody remembered it.
+        self.token_expires = ticket.expires if ticket is not None else 0.0
         self.groups: frozenset[str] = frozenset()
         self.transport = transport
         self.wire = transport.wire(JSON)  # the handshake is JSON in every encoding

@@ -81,8 +81,6 @@ class ServiceSettings:
     replay_buffer_size: int = 1_048_576
     # Bytes of a REST body (REST API reference, "Limits").
     max_body_size: int = 1_048_576
-    # Negotiated connections that nobody has opened yet; past that negotiate answers 429.
-    max_negotiated: int = 100_000
     # Where apps reach this service: who issues the tokens that it issues itself.
     url: str = "http://localhost:8888"
     # Where what clients say goes, unless the settings file has templates.
