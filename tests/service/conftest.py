@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 import uvloop
+from tests.service.clusters import Nodes, Scene
 from tests.service.running import Running, Service
 
+from hubbub.service.backplane.memory import MemoryBus
 from hubbub.service.settings import ServiceSettings
+from hubbub.service.store import MemoryStore
 
 Start = Callable[..., Awaitable[Service]]
+StartCluster = Callable[..., Awaitable[Nodes]]
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -28,6 +32,29 @@ async def start() -> AsyncIterator[Start]:
             return await stack.enter_async_context(Running(ServiceSettings(**settings)))
 
         yield start_service
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[StartCluster]:
+    """Start services that are one with `await cluster(count, setting=value, …)`."""
+    async with AsyncExitStack() as stack:
+
+        async def start_cluster(count: int, **settings: Any) -> Nodes:
+            bus, store = MemoryBus(), MemoryStore()
+            nodes = []
+            for _ in range(count):
+                running = Running(ServiceSettings(**settings), bus.backplane(), store)
+                nodes.append(await stack.enter_async_context(running))
+            return Nodes(bus, nodes)
+
+        yield start_cluster
+
+
+@pytest.fixture
+async def scene(cluster: StartCluster) -> Scene:
+    """Ann and Bob on a cluster of three."""
+    nodes = await cluster(3)
+    return Scene(nodes, await nodes[1].connect(user="ann"), await nodes[2].connect(user="bob"))
 
 
 @pytest.fixture

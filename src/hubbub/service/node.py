@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hubbub.protocol.messages import Close, Completion, Invocation, StreamInvocation
 from hubbub.service.access import ClientAccess, Refusal
@@ -13,7 +13,7 @@ from hubbub.service.outbox import Delivery
 from hubbub.service.registry import Registry
 from hubbub.service.results import Results
 from hubbub.service.router import Router
-from hubbub.service.session import Connection, State, Transport
+from hubbub.service.session import Connection, State
 from hubbub.service.settings import ServiceSettings
 from hubbub.service.store import MemoryStore, Store
 from hubbub.service.tickets import (
@@ -22,8 +22,12 @@ from hubbub.service.tickets import (
     connection_id_of,
     new_connection_id,
 )
+from hubbub.service.transports.transport import Transport
 from hubbub.service.upstream.dispatcher import Upstream
 from hubbub.service.wire import EncodedMessage
+
+if TYPE_CHECKING:
+    from hubbub.service.cluster.cluster import Cluster
 
 __all__ = ["Node"]
 
@@ -50,6 +54,7 @@ class Node:
         self.registry = Registry()
         self.router = Router(self.registry)
         self.tickets = Tickets(settings)
+        self.cluster: Cluster | None = None  # the other nodes, where there are any
         self._connections: dict[str, Connection] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._sweep: Iterator[None] = iter(())
@@ -127,14 +132,19 @@ class Node:
             ticket = self.tickets.open(access)
             connection = Connection(ticket.connection_id, access, transport, self, ticket)
         self._connections[connection.id] = connection
+        if self.cluster is not None:
+            self.cluster.arrived(connection)
         return connection
+
+    def admits(self, connection: Connection) -> bool:
+        """Whether a handshake can be answered at once: where there are others, they come first."""
+        return self.cluster is None or self.cluster.admits(connection)
 
     def opened(self, connection: Connection) -> None:
         """The handshake is done: the connection may be sent to."""
         hub = self.registry.add(connection)
-        if connection.user_id is not None:
-            for group in self.store.known_groups_of(hub.name, connection.user_id) or ():
-                self.registry.add_to_group(hub, group, connection)
+        for group in self._stored_groups(connection):
+            self.registry.add_to_group(hub, group, connection)
         self.upstream.opened(connection)
 
     def closed(self, connection: Connection) -> None:
@@ -175,7 +185,17 @@ class Node:
     def gone(self, connection: Connection) -> None:
         """The connection's transport has ended for good."""
         self._connections.pop(connection.id, None)
+        if self.cluster is not None:
+            self.cluster.left(connection)
         self.tickets.spend(connection.id, connection.token_expires)
+
+    def _stored_groups(self, connection: Connection) -> Iterable[str]:
+        """The groups that the user of a connection has been put into."""
+        if connection.user_id is None:
+            return ()
+        if self.cluster is not None:
+            return self.cluster.arrivals.groups_of(connection)
+        return self.store.known_groups_of(connection.hub.lower(), connection.user_id) or ()
 
     def _tick(self) -> None:
         # First, so that nothing that goes wrong below ends the looking after connections.
@@ -197,4 +217,6 @@ class Node:
                     connection.fail()
             yield
         self.tickets.expire()
+        if self.cluster is not None:
+            self.cluster.sweep()
         self.store.expire()

@@ -83,7 +83,9 @@ levels.
 def rest_reference() -> str:
     """The page."""
     parts = [_HEAD, "## Operations\n", _table(OPERATIONS), _OLD]
-    parts += ["\n".join(f"- `/api/v1-preview/hub/{{hub}}{path}`" for path, _ in PREVIEW_OPERATIONS)]
+    parts += [
+        "\n".join(f"- `/api/v1-preview/hub/{{hub}}{path}`" for path, *_ in PREVIEW_OPERATIONS)
+    ]
     parts += ["", _FILTERS, "## Parameters\n"]
     parts += [_parameters(operation) for operation in OPERATIONS if operation.query]
     parts.append(

@@ -11,7 +11,9 @@ from typing import Final
 from starlette.types import Receive, Scope, Send
 
 from hubbub.service.access import Refusal, admit_rest_call
+from hubbub.service.backplane.backplane import BackplaneError
 from hubbub.service.calls import Answer, Call, RestError, header, parse_hub, parse_name, parse_query
+from hubbub.service.cluster.questions import UnansweredError
 from hubbub.service.entra import EntraGate, is_entra_token
 from hubbub.service.lentkeys import lend_key
 from hubbub.service.node import Node
@@ -51,6 +53,9 @@ class RestApi:
         except StoreError as error:
             _logger.error("%s", error)
             answer = RestError(503, f"{error} Try again later.").answer()
+        except (BackplaneError, UnansweredError) as error:
+            _logger.warning("%s %s: %s", scope["method"], scope["path"], error)
+            answer = RestError(503, f"{error} Try again later.").answer()
         except Exception:
             # A defect in one call must not end the caller's connection without a word.
             _logger.exception("%s %s failed", scope["method"], scope["path"])
@@ -81,10 +86,14 @@ class RestApi:
             kind: parse_name(kind, segment)
             for kind, segment in zip(match.route.kinds[1:], match.segments[1:], strict=True)
         }
-        answer = await match.route.handler(Call(self._node, hub, names, query, scope, receive))
+        call = Call(self._node, hub, names, query, scope, receive)
+        if self._node.cluster is None:
+            answer = await match.route.handler(call)
+        else:
+            answer = await self._node.cluster.perform(match.route, call)
         if answer is None:
             return _EMPTY[match.route.status]
-        return Answer(answer.body, answer.headers, match.route.status)
+        return Answer(answer.body, answer.headers, answer.status or match.route.status)
 
     async def _admit(self, scope: Scope, path: str) -> None:
         value = header(scope, b"authorization")

@@ -6,13 +6,13 @@ It has no task and no queue: the transport calls it, the outbox writes through i
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import Enum, auto
 from typing import Final, Protocol
 
 from hubbub.errors import ProtocolError
-from hubbub.protocol.codec import JSON, VERSIONS, Codec, encode_handshake_response
+from hubbub.protocol.codec import JSON, VERSIONS, encode_handshake_response
 from hubbub.protocol.connection import HandshakeError, ServerConnection
 from hubbub.protocol.messages import (
     Close,
@@ -27,39 +27,12 @@ from hubbub.protocol.replay import Replay
 from hubbub.service.access import ClientAccess
 from hubbub.service.settings import ServiceSettings
 from hubbub.service.tickets import Ticket
+from hubbub.service.transports.transport import Transport
 from hubbub.service.upstream.inbox import Inbox
-from hubbub.service.wire import Wire
 
-__all__ = ["Connection", "Owner", "State", "Transport"]
+__all__ = ["Connection", "Owner", "State"]
 
 _logger = logging.getLogger("hubbub.service")
-
-
-class Transport(Protocol):
-    """What carries the bytes of one connection."""
-
-    @property
-    def carries_binary(self) -> bool:
-        """Whether any byte may be sent, not text alone."""
-
-    @property
-    def has_keep_alive(self) -> bool:
-        """Whether it notices by itself that its client is gone, so that pings are not needed."""
-
-    def write(self, data: bytes) -> None:
-        """Send bytes that are framed for a wire of this transport."""
-
-    def close(self) -> None:
-        """End the connection after what has been written."""
-
-    def abandon(self) -> None:
-        """Let go of the connection, which has moved to another transport, and end."""
-
-    def is_deserted(self, now: float) -> bool:
-        """Whether the client has stayed away for too long at `now` of the loop's clock."""
-
-    def wire(self, codec: Codec) -> Wire:
-        """How records of `codec` are framed here."""
 
 
 class Owner(Protocol):
@@ -68,6 +41,9 @@ class Owner(Protocol):
     @property
     def settings(self) -> ServiceSettings:
         """The settings of the service."""
+
+    def admits(self, connection: "Connection") -> bool:
+        """Whether the handshake can be answered at once; else `admit` is called in time."""
 
     def opened(self, connection: "Connection") -> None:
         """The handshake is done: the connection may be sent to."""
@@ -111,6 +87,7 @@ class Connection:
     __slots__ = (
         "_closes_at",
         "_core",
+        "_held",
         "_owner",
         "access",
         "close_reason",
@@ -154,6 +131,7 @@ class Connection:
         self.close_reason: str | None = None
         self.received_at = self.sent_at = asyncio.get_running_loop().time()
         self._owner = owner
+        self._held: _Held | None = None  # only while the handshake is complete and not answered
         self._closes_at = _on_loop_clock(access.closes_at)
         self._core = ServerConnection(
             limit=owner.settings.max_message_size,
@@ -175,18 +153,21 @@ class Connection:
             return
         if self.state in _ENDED:
             return
-        try:
-            for message in self._core.receive(data):
-                if isinstance(message, HandshakeRequest):
-                    self._open()
-                elif self.replay is None or self.replay.accepts(message):
-                    self._handle(message)
-                if self.state in _ENDED:
-                    return
-        except HandshakeError as error:
-            self._refuse_handshake(error)
-        except ProtocolError as error:
-            self.close(Close(error=f"Connection closed with an error. {error}"))
+        if self._held is not None:
+            self._hold(self._held, data)
+            return
+        self._take(self._core.receive(data))
+
+    def admit(self) -> None:
+        """Answer the handshake, and listen to what the client has said since."""
+        held, self._held = self._held, None
+        if held is None or self.state is not State.HANDSHAKE:
+            return
+        self._open()
+        if self.state in _LIVE:
+            self._take(held.messages)
+        for data in held.pieces:
+            self.receive(data)
 
     def tick(self, now: float) -> None:
         """Do what is due at `now`: end what has taken too long, ping what has been silent."""
@@ -324,6 +305,30 @@ class Connection:
             self.sent_at = now
             self.write(self.wire.ping)
 
+    def _take(self, messages: Iterator[HandshakeRequest | Message]) -> None:
+        try:
+            for message in messages:
+                if isinstance(message, HandshakeRequest):
+                    if not self._owner.admits(self):
+                        self._held = _Held(messages)
+                        return
+                    self._open()
+                elif self.replay is None or self.replay.accepts(message):
+                    self._handle(message)
+                if self.state in _ENDED:
+                    return
+        except HandshakeError as error:
+            self._refuse_handshake(error)
+        except ProtocolError as error:
+            self.close(Close(error=f"Connection closed with an error. {error}"))
+
+    def _hold(self, held: "_Held", data: bytes) -> None:
+        """Keep what a client says that has not waited for the answer to its handshake."""
+        held.pieces.append(data)
+        held.size += len(data)
+        if held.size > self._owner.settings.max_message_size:
+            self._refuse_handshake(HandshakeError("Handshake was canceled.", "It was not awaited."))
+
     def _open(self) -> None:
         codec = self._core.codec
         assert codec is not None
@@ -360,9 +365,21 @@ class Connection:
     def _end(self, state: State) -> None:
         was_live = self.state in _LIVE
         self.state = state
+        self._held = None
         self.write = _discard
         if was_live:
             self._owner.closed(self)
+
+
+class _Held:
+    """What a client says before its handshake is answered: messages still to be read, and bytes."""
+
+    __slots__ = ("messages", "pieces", "size")
+
+    def __init__(self, messages: Iterator[HandshakeRequest | Message]) -> None:
+        self.messages = messages
+        self.pieces: list[bytes] = []
+        self.size = 0
 
 
 def _discard(_data: bytes) -> None:

@@ -71,6 +71,8 @@ class ServiceSettings:
     send_timeout: float = 10.0
     # Seconds that a closing connection has to take what is on its way before it is cut.
     close_timeout: float = 5.0
+    # Seconds that other nodes have to answer.
+    answer_timeout: float = 5.0
     # Seconds that a REST call waits for the result of a client that it has invoked.
     invoke_timeout: float = 30.0
     # Bytes of one hub message from a client.

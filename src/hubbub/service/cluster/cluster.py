@@ -1,0 +1,131 @@
+"""A node's side of a cluster: it opens the way to the others and hands out what comes from them.
+
+What is done about each kind of parcel is in the modules beside this one.
+"""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from hubbub.errors import ProtocolError
+from hubbub.service.backplane.backplane import Backplane
+from hubbub.service.calls import Answer, Call
+from hubbub.service.cluster.arrivals import Arrivals
+from hubbub.service.cluster.channel import EVERY_NODE, group_channel, node_channel
+from hubbub.service.cluster.forwarding import Forwarding
+from hubbub.service.cluster.parcel import Forwarded, Reply, decode_parcel, encode_parcel
+from hubbub.service.cluster.questions import Questions
+from hubbub.service.cluster.subscriptions import Subscriptions
+from hubbub.service.operations.operation import Join, Reach
+from hubbub.service.routes import Route
+from hubbub.service.session import Connection
+
+if TYPE_CHECKING:
+    from hubbub.service.node import Node
+
+__all__ = ["Cluster"]
+
+_logger = logging.getLogger("hubbub.service")
+
+
+class Cluster:
+    """What joins one node with the others. `open` it before the node answers anything."""
+
+    def __init__(self, node: "Node", backplane: Backplane) -> None:
+        """From here on `node` knows that it is one of several."""
+        self._node = node
+        self.backplane = backplane
+        self.subscriptions = Subscriptions(backplane)
+        self.questions = Questions(backplane, node.settings.answer_timeout)
+        self.arrivals = Arrivals(node, self.subscriptions)
+        self.forwarding = Forwarding(
+            node, backplane, self.questions, self.subscriptions.settled, self._answer
+        )
+        self._tasks: set[asyncio.Task[None]] = set()
+        node.cluster = self
+        node.registry.group_began = self._group_began
+        node.registry.group_ended = self._group_ended
+
+    def __repr__(self) -> str:
+        return f"Cluster({self.backplane!r}, {self.subscriptions!r}, {self.questions!r})"
+
+    async def open(self) -> None:
+        """Reach the others. Raises `ConfigError` where they cannot be reached."""
+        await self.backplane.open(self._receive, self._changed)
+        for channel in (EVERY_NODE, node_channel(self._node.id)):
+            self.subscriptions.hold(channel)
+        await self.subscriptions.settled()
+
+    async def close(self) -> None:
+        """Leave the others. The node's connections are closed before that."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.forwarding.close()
+        await self.arrivals.close()
+        await self.backplane.close()
+
+    async def perform(self, route: Route, call: Call) -> Answer | None:
+        """Do a call of the REST API wherever it concerns somebody."""
+        changes_user = route.join is Join.ALL and route.reach is Reach.USER
+        try:
+            return await self.forwarding.perform(route, call)
+        finally:
+            if changes_user:
+                self.arrivals.touch(call.hub, call.names["user"])
+
+    def arrived(self, connection: Connection) -> None:
+        """A connection has begun on this node."""
+        self.arrivals.arrived(connection)
+
+    def admits(self, connection: Connection) -> bool:
+        """Whether its handshake can be answered at once."""
+        return self.arrivals.admits(connection)
+
+    def left(self, connection: Connection) -> None:
+        """A connection of this node is gone."""
+        self.arrivals.left(connection)
+
+    def sweep(self) -> None:
+        """Do what is due. Called about once a second."""
+        self.subscriptions.sweep(asyncio.get_running_loop().time())
+
+    def _receive(self, channel: str, data: bytes) -> None:
+        try:
+            parcel = decode_parcel(data)
+        except ProtocolError as error:
+            _logger.warning("something on the backplane is not understood: %s", error)
+            return
+        try:
+            self._take(parcel)
+        except Exception:  # what others send next must be received
+            _logger.exception("what another node sent on %s could not be done", channel)
+
+    def _take(self, parcel: Forwarded | Reply) -> None:
+        if isinstance(parcel, Reply):
+            self.questions.take(parcel)
+        elif parcel.sender == self._node.id:
+            if parcel.request is not None:
+                self.questions.met(parcel.request)
+        else:
+            if "user" in parcel.names:
+                self.arrivals.touch(parcel.hub, parcel.names["user"])
+            self.forwarding.receive(parcel)
+
+    def _answer(self, asked: Forwarded, reply: Reply) -> None:
+        self.backplane.publish(node_channel(asked.sender), encode_parcel(reply))
+
+    def _changed(self, is_connected: bool) -> None:
+        if is_connected:
+            _logger.info("the other nodes can be reached")
+            task = asyncio.get_running_loop().create_task(self.arrivals.catch_up())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            _logger.warning("the other nodes cannot be reached")
+
+    def _group_began(self, hub: str, group: str) -> None:
+        self.subscriptions.hold(group_channel(hub, group))
+
+    def _group_ended(self, hub: str, group: str) -> None:
+        self.subscriptions.release(group_channel(hub, group))

@@ -1,0 +1,67 @@
+"""What nodes send each other, as values and as bytes: a version, then MessagePack.
+
+Fields are only ever added at the end and with a default, so that nodes of two releases understand
+each other while one replaces the other.
+"""
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from hubbub.errors import ProtocolError
+
+__all__ = ["Forwarded", "Parcel", "Reply", "decode_parcel", "encode_parcel"]
+
+_VERSION: Final = b"\x01"
+
+
+class Forwarded(Struct, frozen=True, array_like=True, tag=1, gc=False):
+    """A call of the REST API that others are to do as well, or instead.
+
+    `request` is `None` where nobody waits for an answer.
+    """
+
+    sender: str
+    request: int | None
+    operation: str
+    hub: str
+    names: dict[str, str]
+    query: bytes
+    content_type: str
+    body: bytes
+
+
+class Reply(Struct, frozen=True, array_like=True, tag=2, gc=False):
+    """An answer to `request`. Nothing but the first three fields: there is nothing of it here.
+
+    `is_last` is false where the sender has begun, and will answer when it has finished.
+    """
+
+    sender: str
+    request: int
+    is_here: bool
+    is_last: bool = True
+    status: int | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    body: bytes = b""
+
+
+Parcel = Forwarded | Reply
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final[msgspec.msgpack.Decoder[Parcel]] = msgspec.msgpack.Decoder(Parcel)
+
+
+def encode_parcel(parcel: Parcel) -> bytes:
+    """The bytes that are published."""
+    return _VERSION + _encoder.encode(parcel)
+
+
+def decode_parcel(data: bytes) -> Parcel:
+    """What somebody has published. Raises `ProtocolError` for what this release does not know."""
+    if data[:1] != _VERSION:
+        raise ProtocolError(f"another node speaks version {data[:1].hex()}, expected 01")
+    try:
+        return _decoder.decode(memoryview(data)[1:])
+    except msgspec.MsgspecError as error:
+        raise ProtocolError(f"another node sent what this release does not know: {error}") from None
