@@ -1,0 +1,1 @@
+"""What the service needs of Redis: kept connections, commands, pushes. It knows no hubs."""
