@@ -94,14 +94,28 @@ class Node:
         Raises `Refusal` where it is another hub's or another user's.
         """
         connection_id = connection_id_of(access.connection_token or "")
-        connection = self._connections.get(connection_id) if connection_id is not None else None
+        if connection_id is None:
+            return None
+        return self.find_by_id(connection_id, access.hub, access.user_id)
+
+    def find_by_id(self, connection_id: str, hub: str, user_id: str | None) -> Connection | None:
+        """The same for who has the id from the token already."""
+        connection = self._connections.get(connection_id)
         if connection is None:
             return None
-        if connection.hub.lower() != access.hub.lower():
+        if connection.hub.lower() != hub.lower():
             raise Refusal(404, "No Connection with that ID")
-        if connection.user_id != access.user_id:
+        if connection.user_id != user_id:
             raise Refusal(403, "The connection belongs to another user.")
         return connection
+
+    def has_to_ask(self, access: ClientAccess) -> bool:
+        """Whether a connection that is not here may be on another node."""
+        return (
+            self.cluster is not None
+            and access.connection_token is not None
+            and self.find(access) is None
+        )
 
     def check(self, access: ClientAccess) -> None:
         """Raise the `Refusal` that `connect` would be answered with, if any."""

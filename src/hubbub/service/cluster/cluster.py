@@ -13,9 +13,18 @@ from hubbub.service.calls import Answer, Call
 from hubbub.service.cluster.arrivals import Arrivals
 from hubbub.service.cluster.channel import EVERY_NODE, group_channel, node_channel
 from hubbub.service.cluster.forwarding import Forwarding
-from hubbub.service.cluster.parcel import Forwarded, Reply, decode_parcel, encode_parcel
+from hubbub.service.cluster.parcel import (
+    Forwarded,
+    Leave,
+    Parcel,
+    Reply,
+    Visit,
+    decode_parcel,
+    encode_parcel,
+)
 from hubbub.service.cluster.questions import Questions
 from hubbub.service.cluster.subscriptions import Subscriptions
+from hubbub.service.cluster.visits import Visits
 from hubbub.service.operations.operation import Join, Reach
 from hubbub.service.routes import Route
 from hubbub.service.session import Connection
@@ -41,6 +50,7 @@ class Cluster:
         self.forwarding = Forwarding(
             node, backplane, self.questions, self.subscriptions.settled, self._answer
         )
+        self.visits = Visits(node, backplane, self.questions, self.subscriptions, self._answer)
         self._tasks: set[asyncio.Task[None]] = set()
         node.cluster = self
         node.registry.group_began = self._group_began
@@ -62,6 +72,7 @@ class Cluster:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.forwarding.close()
+        await self.visits.close()
         await self.arrivals.close()
         await self.backplane.close()
 
@@ -101,19 +112,27 @@ class Cluster:
         except Exception:  # what others send next must be received
             _logger.exception("what another node sent on %s could not be done", channel)
 
-    def _take(self, parcel: Forwarded | Reply) -> None:
-        if isinstance(parcel, Reply):
-            self.questions.take(parcel)
-        elif parcel.sender == self._node.id:
+    def _take(self, parcel: Parcel) -> None:
+        if parcel.sender == self._node.id:
             if parcel.request is not None:
                 self.questions.met(parcel.request)
-        else:
-            if "user" in parcel.names:
-                self.arrivals.touch(parcel.hub, parcel.names["user"])
-            self.forwarding.receive(parcel)
+            if isinstance(parcel, Visit):
+                self.visits.met(parcel)
+            return
+        match parcel:
+            case Forwarded():
+                if "user" in parcel.names:
+                    self.arrivals.touch(parcel.hub, parcel.names["user"])
+                self.forwarding.receive(parcel)
+            case Reply():
+                self.questions.take(parcel)
+            case Visit():
+                self.visits.receive(parcel)
+            case Leave():
+                self.visits.leave(parcel)
 
-    def _answer(self, asked: Forwarded, reply: Reply) -> None:
-        self.backplane.publish(node_channel(asked.sender), encode_parcel(reply))
+    def _answer(self, sender: str, reply: Reply) -> asyncio.Future[int]:
+        return self.backplane.publish(node_channel(sender), encode_parcel(reply))
 
     def _changed(self, is_connected: bool) -> None:
         if is_connected:

@@ -45,7 +45,7 @@ class Forwarding:
         backplane: Backplane,
         questions: Questions,
         settled: Callable[[], Coroutine[Any, Any, None]],
-        answer: Callable[[Forwarded, Reply], None],
+        answer: Callable[[str, Reply], object],
     ) -> None:
         """`settled` waits until groups that were joined here are reached; `answer` sends."""
         self._node = node
@@ -164,7 +164,7 @@ class Forwarding:
             task.add_done_callback(self._tasks.discard)
             return
         if parcel.request is not None:
-            self._answer(parcel, Reply(self._node.id, parcel.request, is_here=False))
+            self._answer(parcel.sender, Reply(self._node.id, parcel.request, is_here=False))
 
     def _call(self, parcel: Forwarded) -> Call:
         headers = [(b"content-type", parcel.content_type.encode("latin-1"))]
@@ -186,7 +186,7 @@ class Forwarding:
             done, _ = await asyncio.wait((working,), timeout=_SAY_SO)
             if not done:
                 begun = Reply(self._node.id, parcel.request, is_here=True, is_last=False)
-                self._answer(parcel, begun)
+                self._answer(parcel.sender, begun)
             answer = await working
         finally:
             working.cancel()
@@ -198,7 +198,7 @@ class Forwarding:
             headers=answer.headers,
             body=answer.body,
         )
-        self._answer(parcel, reply)
+        self._answer(parcel.sender, reply)
 
     async def _do(self, route: Route, call: Call) -> Answer:
         """This node's part, or why it could not be done."""

@@ -4,6 +4,7 @@ Fields are only ever added at the end and with a default, so that nodes of two r
 each other while one replaces the other.
 """
 
+from enum import IntEnum
 from typing import Final
 
 import msgspec
@@ -11,7 +12,16 @@ from msgspec import Struct
 
 from hubbub.errors import ProtocolError
 
-__all__ = ["Forwarded", "Parcel", "Reply", "decode_parcel", "encode_parcel"]
+__all__ = [
+    "Forwarded",
+    "Kind",
+    "Leave",
+    "Parcel",
+    "Reply",
+    "Visit",
+    "decode_parcel",
+    "encode_parcel",
+]
 
 _VERSION: Final = b"\x01"
 
@@ -33,8 +43,9 @@ class Forwarded(Struct, frozen=True, array_like=True, tag=1, gc=False):
 
 
 class Reply(Struct, frozen=True, array_like=True, tag=2, gc=False):
-    """An answer to `request`. Nothing but the first three fields: there is nothing of it here.
+    """An answer to `request`.
 
+    Where it is not here, a `status` tells that it should not be looked for or made elsewhere.
     `is_last` is false where the sender has begun, and will answer when it has finished.
     """
 
@@ -47,7 +58,37 @@ class Reply(Struct, frozen=True, array_like=True, tag=2, gc=False):
     body: bytes = b""
 
 
-Parcel = Forwarded | Reply
+class Kind(IntEnum):
+    """What a client wants of its connection."""
+
+    SOCKET = 1  # to open it, or to go on with it, by a WebSocket
+    EVENTS = 2  # to open it by an event stream
+    OPEN = 3  # to open it by a poll
+    POLL = 4  # what there is to say
+    POST = 5  # to say something
+    END = 6
+
+
+class Visit(Struct, frozen=True, array_like=True, tag=3, gc=False):
+    """A client has come to the sender with a connection that is not there."""
+
+    sender: str
+    request: int
+    connection_id: str
+    hub: str
+    user_id: str | None
+    kind: Kind
+    body: bytes = b""
+
+
+class Leave(Struct, frozen=True, array_like=True, tag=4, gc=False):
+    """The client whose poll was `request` of the sender waits no more."""
+
+    sender: str
+    request: int
+
+
+Parcel = Forwarded | Reply | Visit | Leave
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final[msgspec.msgpack.Decoder[Parcel]] = msgspec.msgpack.Decoder(Parcel)
 

@@ -46,6 +46,11 @@ class Question:
         return next((reply for reply in self.replies.values() if reply.is_here), None)
 
     @property
+    def objection(self) -> Reply | None:
+        """The answer of a node that has it not, and knows that nobody may have it."""
+        return next((reply for reply in self.replies.values() if reply.status is not None), None)
+
+    @property
     def is_done(self) -> bool:
         """Whether nothing more needs to be waited for."""
         if self._takes_first and self.first is not None:
@@ -112,13 +117,13 @@ class Questions:
     async def first(
         self, channel: str, ask: Callable[[int], Parcel], *, takes: float = 0.0
     ) -> Reply | None:
-        """The answer of the node that has what is asked for, `None` where there is none.
+        """The answer of the node that has what is asked for, or who objects; `None` where none is.
 
         `takes` is how many seconds it may take beyond the usual. Raises `BackplaneError` where the
         question cannot be asked, `UnansweredError` where some nodes do not answer.
         """
         question = await self._ask(channel, ask, Question(takes_first=True), takes)
-        return question.first
+        return question.first or question.objection
 
     async def all(
         self, channel: str, ask: Callable[[int], Parcel], *, takes: float = 0.0

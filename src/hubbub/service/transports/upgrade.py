@@ -6,9 +6,10 @@ What the request has to look like is checked by `websockets`; what comes after t
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from http import HTTPStatus
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from websockets.datastructures import Headers
 from websockets.http11 import Request
@@ -17,7 +18,11 @@ from websockets.server import ServerProtocol
 from hubbub.protocol.negotiate import WEB_SOCKETS
 from hubbub.service.access import ClientAccess, Refusal, admit_client, check_transport
 from hubbub.service.node import Node
+from hubbub.service.transports.asking import AskingUpgrade
 from hubbub.service.transports.websocket import WebSocketTransport
+
+if TYPE_CHECKING:
+    from hubbub.service.cluster.visits import Visits
 
 __all__ = ["answer_upgrade"]
 
@@ -42,16 +47,28 @@ def answer_upgrade(
     headers: Iterable[tuple[bytes, bytes]],
     socket: asyncio.Transport,
     peers: set[Any],
-) -> None:
+    *,
+    has_asked: bool = False,
+    objection: Refusal | None = None,
+) -> asyncio.Protocol | None:
     """Answer the upgrade request for `target`, a path with its query.
 
-    From here on a `WebSocketTransport` reads from `socket`, or the socket is closed.
+    From here on what is returned reads from `socket`, or, where it is `None`, the socket is closed.
+    Where `has_asked`, other nodes have been asked, and one may have an `objection`.
     """
     handshake = ServerProtocol(logger=_websockets_logger)
+    headers = tuple(headers)
     pairs = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
     request = Request(target, Headers(pairs), method)
     try:
         access = _admit(node, request)
+        if objection is not None:
+            raise objection
+        if not has_asked and node.cluster is not None and node.has_to_ask(access):
+            return _ask_first(
+                node.cluster.visits, access, socket,
+                partial(answer_upgrade, node, method, target, headers, socket, peers),
+            )  # fmt: skip
         node.check(access)
     except Refusal as refusal:
         path = target.partition("?")[0]
@@ -66,12 +83,25 @@ def answer_upgrade(
     if access is None or response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
         socket.write(response.serialize())
         socket.close()
-        return
+        return None
     head = response.serialize()  # which ends in an empty line
     socket.write(head[:-2] + _NO_CACHE)
     transport = WebSocketTransport(node, socket, peers)
     socket.set_protocol(transport)  # first, so that it hears if more is written than is allowed
     transport.open(access)
+    return transport
+
+
+def _ask_first(
+    visits: "Visits",
+    access: ClientAccess,
+    socket: asyncio.Transport,
+    answer: Callable[..., asyncio.Protocol | None],
+) -> asyncio.Protocol:
+    asking = AskingUpgrade(visits, access, socket)
+    socket.set_protocol(asking)
+    asking.start(lambda objection: answer(has_asked=True, objection=objection))
+    return asking
 
 
 def _admit(node: Node, request: Request) -> ClientAccess:
