@@ -54,7 +54,10 @@ class Store(Protocol):
         """
 
     async def groups_of(self, hub: str, user: str) -> Mapping[str, Membership]:
-        """The groups that a user is in now, by name, oldest first. Raises `StoreError`."""
+        """The groups that a user is in now, by name. Raises `StoreError`.
+
+        Those without an end of their own come in the order in which they make room.
+        """
 
     async def add(self, hub: str, user: str, group: str, ttl: int | None) -> None:
         """Put a user into a group for `ttl` seconds, which replaces an earlier end.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from hubbub.service.backplane.backplane import BackplaneError, Receive
+from hubbub.service.redis.cluster import ELSEWHERE
 from hubbub.service.redis.link import AWAY, Link, RedisAnswerError, Subscribing, fail
 from hubbub.service.redis.redis import Redis
 
@@ -17,8 +18,6 @@ __all__ = ["RedisBackplane"]
 _logger = logging.getLogger("hubbub.service.backplane")
 _MESSAGES: Final = {b"message", b"smessage"}
 _ENDED: Final = {b"unsubscribe", b"sunsubscribe"}
-# What a server says that is not, or not now, responsible for a channel: another will be.
-_ELSEWHERE: Final = {"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "CROSSSLOT", "LOADING"}
 _RETRY: Final = 1.0  # seconds until what was refused for another reason is asked for again
 
 
@@ -199,7 +198,7 @@ class RedisBackplane:
 
     def _refused(self, error: RedisAnswerError) -> None:
         """See to it that what was refused is asked for again."""
-        if error.code in _ELSEWHERE:
+        if error.code in ELSEWHERE:
             self._redis.refresh()
         else:
             _logger.error("Redis does not let this node listen: %s", error)

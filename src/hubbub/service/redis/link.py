@@ -127,12 +127,19 @@ class Link(asyncio.Protocol):
         state = "up" if self.is_up else "down"
         return f"Link({self.place!r}, {state}, waiting={len(self._waiting)})"
 
-    def call(self, *command: Any, refused: Refused | None = None) -> asyncio.Future[Any]:
+    def call(
+        self,
+        *command: Any,
+        refused: Refused | None = None,
+        done: "asyncio.Future[Any] | None" = None,
+    ) -> asyncio.Future[Any]:
         """Ask Redis for something. Errors are `BackplaneError`; nobody needs to look at them.
 
-        With `refused`, an error that Redis answers goes there, and the future stays open.
+        With `refused`, an error that Redis answers goes there, and the future stays open. `done`
+        is a future that has been handed out before.
         """
-        done = self._loop.create_future()
+        if done is None:
+            done = self._loop.create_future()
         if not self._has_room():
             fail(done, BackplaneError(_FULL if self.is_up else AWAY))
             return done

@@ -42,8 +42,8 @@ class SingleRedis:
         except (OSError, BackplaneError) as error:
             self._server = None
             raise ConfigError(
-                f"{self._address} cannot be used: {error} Is Redis running there, and is what "
-                "--backplane says right?"
+                f"{self._address} cannot be used: {str(error).rstrip('.')}. Is Redis running "
+                "there, and is what --backplane says right?"
             ) from None
 
     async def close(self) -> None:
