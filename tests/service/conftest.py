@@ -10,9 +10,9 @@ import uvloop
 from tests.service.clusters import Nodes, Scene
 from tests.service.running import Running, Service
 
-from hubbub.service.backplane.memory import MemoryBus
+from hubbub.service.backplane.engine import MemoryEngines
+from hubbub.service.leases import MemoryLeases
 from hubbub.service.settings import ServiceSettings
-from hubbub.service.store import MemoryStore
 
 Start = Callable[..., Awaitable[Service]]
 StartCluster = Callable[..., Awaitable[Nodes]]
@@ -39,13 +39,19 @@ async def cluster() -> AsyncIterator[StartCluster]:
     """Start services that are one with `await cluster(count, setting=value, …)`."""
     async with AsyncExitStack() as stack:
 
-        async def start_cluster(count: int, **settings: Any) -> Nodes:
-            bus, store = MemoryBus(), MemoryStore()
+        async def start_cluster(
+            count: int, leases: MemoryLeases | None = None, **settings: Any
+        ) -> Nodes:
+            engines = MemoryEngines()
+            timing: dict[str, float] = {}
+            if leases is not None:
+                engines._leases = leases
+                timing["renewal"] = 0.01
             nodes = []
             for _ in range(count):
-                running = Running(ServiceSettings(**settings), bus.backplane(), store)
+                running = Running(ServiceSettings(**settings), engines.engine(), **timing)
                 nodes.append(await stack.enter_async_context(running))
-            return Nodes(bus, nodes)
+            return Nodes(engines.bus, nodes)
 
         yield start_cluster
 

@@ -39,14 +39,13 @@ from yarl import URL
 
 from hubbub.protocol.endpoints import Endpoint, format_connection_string, parse_connection_string
 from hubbub.protocol.tokens import issue_client_token, issue_rest_token
-from hubbub.service.backplane.backplane import Backplane
+from hubbub.service.backplane.engine import Engine
 from hubbub.service.cluster.cluster import Cluster
 from hubbub.service.node import Node
 from hubbub.service.registry import Hub
 from hubbub.service.server import configure
 from hubbub.service.session import Connection
 from hubbub.service.settings import ServiceSettings
-from hubbub.service.store import Store
 
 
 @dataclass
@@ -230,12 +229,12 @@ class Running:
     def __init__(
         self,
         settings: ServiceSettings,
-        backplane: Backplane | None = None,
-        store: Store | None = None,
+        engine: Engine | None = None,
+        **cluster: float,
     ) -> None:
-        """With a `backplane` it is one node of several."""
-        self._node = Node(settings, store)
-        self._cluster = Cluster(self._node, backplane) if backplane is not None else None
+        """With an `engine` it is one node of several."""
+        self._node = Node(settings, engine.store if engine is not None else None)
+        self._cluster = Cluster(self._node, engine, **cluster) if engine is not None else None
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Service:

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -61,6 +62,17 @@ class Node:
 
     def __repr__(self) -> str:
         return f"Node({self.id!r}, connections={len(self._connections)}, {self.registry!r})"
+
+    @property
+    def connections(self) -> Collection[Connection]:
+        """All connections, those among them whose handshake is still to come."""
+        return self._connections.values()
+
+    def use_keys(self, access_keys: tuple[str, ...]) -> None:
+        """Go by other access keys from here on. Who is connected stays so."""
+        self.settings = replace(self.settings, access_keys=access_keys)
+        self.tickets.use(self.settings)
+        self.upstream.courier.use_keys(access_keys)
 
     def open(self) -> None:
         """Start looking after connections. Needs a running loop."""
@@ -160,12 +172,17 @@ class Node:
         for group in self._stored_groups(connection):
             self.registry.add_to_group(hub, group, connection)
         self.upstream.opened(connection)
+        if self.cluster is not None:
+            self.cluster.life.opened(connection)
 
     def closed(self, connection: Connection) -> None:
         """The connection is not to be sent to any more."""
         self.registry.remove(connection)
         self.results.lost(connection.id)
-        self.upstream.closed(connection)
+        if self.cluster is None:
+            self.upstream.closed(connection)
+        else:
+            self.cluster.life.closed(connection)
 
     def completed(self, connection: Connection, completion: Completion) -> None:
         """The client has answered an invocation. What nobody waits for is dropped."""

@@ -75,7 +75,7 @@ class RestApi:
         _check_size(raw_path, scope)
         path = raw_path.decode("latin-1")
         if path.rstrip("/").lower() in _ANONYMOUS:
-            return _anonymous(path.rstrip("/").lower(), scope["method"])
+            return self._anonymous(path.rstrip("/").lower(), scope["method"])
         if path.rstrip("/").lower() in _KEY_PATHS:
             return await self._lend_key(scope)
         match = find_route(scope["method"], path)
@@ -105,6 +105,14 @@ class RestApi:
                 return
         admit_rest_call(self._node.settings, path=path, authorization=authorization)
 
+    def _anonymous(self, path: str, method: str) -> Answer:
+        """Health, as the SDK's probe sends no token, and what the API can do."""
+        if method not in {"GET", "HEAD"}:
+            raise RestError(405, "This is asked by GET or HEAD.", headers={"Allow": "GET, HEAD"})
+        if path not in _HEALTH:
+            return Answer(openapi_document(), ((b"content-type", b"application/json"),), 200)
+        return self._node.cluster.health() if self._node.cluster is not None else _EMPTY[200]
+
     async def _lend_key(self, scope: Scope) -> Answer:
         """GET /api/auth/accessKey: a key to sign with, for who has an Entra token."""
         if scope["method"] != "GET":
@@ -133,15 +141,6 @@ def _check_size(raw_path: bytes, scope: Scope) -> None:
         raise RestError(
             431, f"All headers together are at most {_MAX_HEADERS} bytes long.", target="headers"
         )
-
-
-def _anonymous(path: str, method: str) -> Answer:
-    """Health, as the SDK's probe sends no token, and what the API can do."""
-    if method not in {"GET", "HEAD"}:
-        raise RestError(405, "This is asked by GET or HEAD.", headers={"Allow": "GET, HEAD"})
-    if path in _HEALTH:
-        return _EMPTY[200]
-    return Answer(openapi_document(), ((b"content-type", b"application/json"),), 200)
 
 
 def _refuse(scope: Scope, refusal: Refusal) -> Answer:

@@ -261,6 +261,11 @@ class Connection:
         return self.state not in _ENDED
 
     @property
+    def is_established(self) -> bool:
+        """Whether its handshake is done and it has not ended."""
+        return self.state in _LIVE
+
+    @property
     def is_resumable(self) -> bool:
         """Whether another transport may take over: agreed on, and nothing has been forgotten."""
         return self.state in _LIVE and self.replay is not None and not self.replay.has_given_up

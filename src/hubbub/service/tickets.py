@@ -59,6 +59,10 @@ class Tickets:
     def __repr__(self) -> str:
         return f"Tickets(spent={len(self._spent)})"
 
+    def use(self, settings: ServiceSettings) -> None:
+        """Go by other settings from here on."""
+        self._settings = settings
+
     def issue(self, access: ClientAccess, *, version: int, stateful: bool) -> Ticket:
         """Make a token. In version 0 of negotiation the connection's public id is the token too."""
         expires = int((self.clock() + self._settings.negotiate_timeout) * 1000)

@@ -8,11 +8,13 @@ import logging
 from typing import TYPE_CHECKING
 
 from hubbub.errors import ProtocolError
-from hubbub.service.backplane.backplane import Backplane
+from hubbub.service.backplane.engine import Engine
+from hubbub.service.backplane.sharedsettings import KEYS_CHANGED, Watching
 from hubbub.service.calls import Answer, Call
 from hubbub.service.cluster.arrivals import Arrivals
 from hubbub.service.cluster.channel import EVERY_NODE, group_channel, node_channel
 from hubbub.service.cluster.forwarding import Forwarding
+from hubbub.service.cluster.life import Life
 from hubbub.service.cluster.parcel import (
     Forwarded,
     Leave,
@@ -25,6 +27,7 @@ from hubbub.service.cluster.parcel import (
 from hubbub.service.cluster.questions import Questions
 from hubbub.service.cluster.subscriptions import Subscriptions
 from hubbub.service.cluster.visits import Visits
+from hubbub.service.leases import LEASE, RENEWAL
 from hubbub.service.operations.operation import Join, Reach
 from hubbub.service.routes import Route
 from hubbub.service.session import Connection
@@ -40,10 +43,15 @@ _logger = logging.getLogger("hubbub.service")
 class Cluster:
     """What joins one node with the others. `open` it before the node answers anything."""
 
-    def __init__(self, node: "Node", backplane: Backplane) -> None:
-        """From here on `node` knows that it is one of several."""
+    def __init__(
+        self, node: "Node", engine: Engine, *, lease: float = LEASE, renewal: float = RENEWAL
+    ) -> None:
+        """From here on `node`, whose store is the engine's, knows that it is one of several.
+
+        `lease` is the engine's, in seconds, and `renewal` is after how many it is renewed.
+        """
         self._node = node
-        self.backplane = backplane
+        backplane = self.backplane = engine.backplane
         self.subscriptions = Subscriptions(backplane)
         self.questions = Questions(backplane, node.settings.answer_timeout)
         self.arrivals = Arrivals(node, self.subscriptions)
@@ -51,6 +59,17 @@ class Cluster:
             node, backplane, self.questions, self.subscriptions.settled, self._answer
         )
         self.visits = Visits(node, backplane, self.questions, self.subscriptions, self._answer)
+        self.life = Life(
+            node,
+            engine.leases,
+            engine.wills,
+            died=self.questions.lost,
+            moved=self._moved,
+            lease=lease,
+            renewal=renewal,
+        )
+        self.questions.lapsed = self.life.lapsed
+        self._watching = Watching(engine.settings, lambda keys: node.use_keys(keys.access_keys))
         self._tasks: set[asyncio.Task[None]] = set()
         node.cluster = self
         node.registry.group_began = self._group_began
@@ -65,12 +84,16 @@ class Cluster:
         for channel in (EVERY_NODE, node_channel(self._node.id)):
             self.subscriptions.hold(channel)
         await self.subscriptions.settled()
+        await self._watching.open(self._node.settings.access_keys)
+        await self.life.open()
 
     async def close(self) -> None:
         """Leave the others. The node's connections are closed before that."""
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._watching.close()
+        await self.life.close()
         await self.forwarding.close()
         await self.visits.close()
         await self.arrivals.close()
@@ -84,6 +107,12 @@ class Cluster:
         finally:
             if changes_user:
                 self.arrivals.touch(call.hub, call.names["user"])
+
+    def health(self) -> Answer:
+        """Whether this node can do its part, as a balancer asks; it goes on alone if it has to."""
+        if self.life.is_draining:
+            return _health(503, "draining")
+        return _health(200, "ok" if self.backplane.is_connected else "degraded")
 
     def arrived(self, connection: Connection) -> None:
         """A connection has begun on this node."""
@@ -99,9 +128,14 @@ class Cluster:
 
     def sweep(self) -> None:
         """Do what is due. Called about once a second."""
-        self.subscriptions.sweep(asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        self.subscriptions.sweep(now)
+        self.life.sweep(now)
 
     def _receive(self, channel: str, data: bytes) -> None:
+        if data == KEYS_CHANGED:
+            self._watching.look()
+            return
         try:
             parcel = decode_parcel(data)
         except ProtocolError as error:
@@ -137,14 +171,24 @@ class Cluster:
     def _changed(self, is_connected: bool) -> None:
         if is_connected:
             _logger.info("the other nodes can be reached")
+            self.life.rewrite()
             task = asyncio.get_running_loop().create_task(self.arrivals.catch_up())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         else:
             _logger.warning("the other nodes cannot be reached")
 
+    def _moved(self, old_id: str, new_id: str) -> None:
+        self.subscriptions.hold(node_channel(new_id))
+        self.subscriptions.release(node_channel(old_id))
+
     def _group_began(self, hub: str, group: str) -> None:
         self.subscriptions.hold(group_channel(hub, group))
 
     def _group_ended(self, hub: str, group: str) -> None:
         self.subscriptions.release(group_channel(hub, group))
+
+
+def _health(status: int, word: str) -> Answer:
+    answer = Answer.json({"status": word}, (b"x-hubbub-health", word.encode()))
+    return Answer(answer.body, answer.headers, status)

@@ -11,6 +11,8 @@ from hubbub.service.cluster.parcel import Parcel, Reply, encode_parcel
 
 __all__ = ["Question", "Questions", "UnansweredError"]
 
+# Seconds for those who live, where all who have not answered may be dead.
+_SHORT: Final = 1.0
 _EXTENDED: Final = 1.0  # seconds that who has begun may take longer than what it does may take
 
 
@@ -151,6 +153,8 @@ class Questions:
             patience = self._patience
             if question.holders:
                 patience += takes + _EXTENDED
+            elif 0 < question.missing <= self.lapsed():
+                patience = min(patience, _SHORT)
             try:
                 async with asyncio.timeout_at(begun + patience):
                     await question.change()
