@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.client.scripted import Peer, ScriptedHub, connect, scripted_hub, soon
+from tests.client.scripted import PATIENCE, Peer, ScriptedHub, connect, scripted_hub, soon
 
 from hubbub.client import ConnectionLostError, HubClient, HubError
 from hubbub.errors import ProtocolError
@@ -98,6 +98,27 @@ async def test_a_handler_that_fails_does_not_keep_the_next_from_running(
 
     failures = [record for record in caplog.records if record.levelname == "ERROR"]
     assert [record.getMessage() for record in failures] == ["A handler for 'first' failed."] * 2
+    await client.close()
+
+
+async def test_a_handler_that_waits_for_what_is_cancelled_ends_none_but_itself(
+    hub: ScriptedHub,
+) -> None:
+    client = HubClient(hub.url)
+    client.on("next")(lambda: "heard")
+
+    @client.on("wait")
+    async def wait() -> None:
+        other = asyncio.ensure_future(asyncio.sleep(PATIENCE))
+        other.cancel()
+        await other
+
+    peer = await connect(client, hub)
+    await peer.call("wait", invocation_id="1")
+    await peer.call("next", invocation_id="2")
+
+    assert "was cancelled" in str((await answered(peer, "1")).error)
+    assert peer.value((await answered(peer, "2")).result) == "heard"
     await client.close()
 
 

@@ -15,7 +15,7 @@ from tests.client.scripted import (
     soon,
 )
 
-from hubbub.client import ConnectError, ConnectionLostError, HubClient
+from hubbub.client import ConnectError, ConnectionLostError, HubClient, negotiation
 from hubbub.client.negotiation import connect_url, negotiate_url
 from hubbub.errors import ProtocolError
 from hubbub.protocol.connection import HandshakeError
@@ -158,6 +158,23 @@ async def test_a_refused_negotiation_says_what_to_look_at(
         await soon(HubClient(hub.url).open())
 
     assert failure.value.status == status
+
+
+async def test_a_negotiation_whose_answer_does_not_end_is_given_up(
+    hub: ScriptedHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(negotiation, "REQUEST_TIMEOUT", 0.01)
+    ended = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b'{"connectionId"'
+        await ended.wait()
+
+    hub.negotiate = lambda _: web.Response(body=body())
+
+    with pytest.raises(ConnectError, match="/hub/negotiate did not answer in time"):
+        await soon(HubClient(hub.url).open())
+    ended.set()
 
 
 async def test_a_server_that_is_not_there_is_named() -> None:

@@ -6,6 +6,7 @@ from typing import Final
 import pytest
 from tests.client.scripted import soon
 
+from hubbub.client import session
 from hubbub.client.backlog import Backlog
 from hubbub.client.dial import Link
 from hubbub.client.failures import ConnectionLostError, ServerClosedError
@@ -49,11 +50,17 @@ def word(text: str) -> Invocation:
 
 
 async def opened(*transports: HeldTransport, stateful: bool) -> Session:
-    """A session on the first transport, which gets the others in turn when it resumes."""
+    """A session on the first transport, which gets the others in turn when it resumes.
+
+    After the last one the network swallows what is sent.
+    """
     later = iter(transports[1:])
 
     async def reopen() -> HeldTransport:
-        return next(later)
+        if (transport := next(later, None)) is None:
+            await asyncio.Event().wait()
+        assert transport is not None
+        return transport
 
     def nothing(session: Session, message: Message) -> None:
         pass
@@ -61,24 +68,24 @@ async def opened(*transports: HeldTransport, stateful: bool) -> Session:
     link = Link(transports[0], reopen, connection_id="id", is_stateful=stateful)
     transports[0].arriving.put_nowait(b"{}\x1e")
     settings = ClientSettings(url="http://host/")
-    session = await Session(link, settings, Backlog(limit=1000, most=1000), nothing).open()
+    one = await Session(link, settings, Backlog(limit=1000, most=1000), nothing).open()
     transports[0].offered.get_nowait()  # the handshake
-    return session
+    return one
 
 
 async def test_what_waits_to_be_sent_goes_out_once_after_a_resume() -> None:
     first, second = HeldTransport(), HeldTransport()
-    session = await opened(first, second, stateful=True)
-    running = asyncio.create_task(session.run())
+    one = await opened(first, second, stateful=True)
+    running = asyncio.create_task(one.run())
     first.is_taking.clear()
-    sends = [asyncio.create_task(session.send(word("a")))]
+    sends = [asyncio.create_task(one.send(word("a")))]
     await soon(first.offered.get())
-    sends.append(asyncio.create_task(session.send(word("b"))))
+    sends.append(asyncio.create_task(one.send(word("b"))))
     await asyncio.sleep(0)  # it waits behind the other one
 
     first.arriving.put_nowait(ConnectionLostError("cut"))
     await soon(asyncio.gather(*sends))
-    await session.send(word("c"))
+    await one.send(word("c"))
     await soon(second.offered.get())
     second.arriving.put_nowait(JSON.encode(Close()))
 
@@ -91,12 +98,12 @@ async def test_what_waits_to_be_sent_goes_out_once_after_a_resume() -> None:
 
 async def test_what_waits_to_be_sent_fails_without_stateful_reconnect() -> None:
     transport = HeldTransport()
-    session = await opened(transport, stateful=False)
-    running = asyncio.create_task(session.run())
+    one = await opened(transport, stateful=False)
+    running = asyncio.create_task(one.run())
     transport.is_taking.clear()
-    sends = [asyncio.create_task(session.send(word("a")))]
+    sends = [asyncio.create_task(one.send(word("a")))]
     await soon(transport.offered.get())
-    sends.append(asyncio.create_task(session.send(word("b"))))
+    sends.append(asyncio.create_task(one.send(word("b"))))
     await asyncio.sleep(0)  # it waits behind the other one
 
     transport.arriving.put_nowait(ConnectionLostError("cut"))
@@ -106,17 +113,30 @@ async def test_what_waits_to_be_sent_fails_without_stateful_reconnect() -> None:
             await soon(send)
     assert str(await soon(running)) == "cut"
     with pytest.raises(ConnectionLostError, match="cut"):
-        await session.send(word("c"))
+        await one.send(word("c"))
+
+
+async def test_a_connection_is_not_resumed_for_longer_than_a_server_keeps_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session, "_RESUME_TIMEOUT", 0.01)
+    transport = HeldTransport()
+    lasting = await opened(transport, stateful=True)
+    running = asyncio.create_task(lasting.run())
+
+    transport.arriving.put_nowait(ConnectionLostError("cut"))
+
+    assert str(await soon(running)) == "cut"
 
 
 async def test_records_that_wait_together_leave_together() -> None:
     transport = HeldTransport()
-    session = await opened(transport, stateful=False)
-    running = asyncio.create_task(session.run())
+    one = await opened(transport, stateful=False)
+    running = asyncio.create_task(one.run())
     big = Invocation(target="big", arguments=JSON.encode_value(["x" * 60_000]))
     transport.is_taking.clear()
     sends = [
-        asyncio.create_task(session.send(message))
+        asyncio.create_task(one.send(message))
         for message in (word("a"), word("b"), word("c"), big, big)
     ]
     await soon(transport.offered.get())

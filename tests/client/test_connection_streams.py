@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.client.scripted import ScriptedHub, connect, scripted_hub, soon
 
-from hubbub.client import Backoff, HubClient, HubError
+from hubbub.client import Backoff, ConnectionLostError, HubClient, HubError
 from hubbub.protocol.messages import (
     CancelInvocation,
     Completion,
@@ -53,6 +53,31 @@ async def test_a_stream_yields_the_items_and_then_the_hubs_error(
         await soon(reading)
     assert got == [1, None]
     await client.close()
+
+
+async def test_a_stream_that_was_complete_is_so_without_a_connection_too(
+    hub: ScriptedHub,
+) -> None:
+    client = HubClient(hub.url, reconnect=None)
+    peer = await connect(client, hub)
+    stream = client.stream("count")
+    first = asyncio.ensure_future(anext(stream))
+    request = await peer.message()
+    assert isinstance(request, StreamInvocation)
+    await peer.send(
+        *(
+            StreamItem(invocation_id=request.invocation_id, item=peer.codec.encode_value(item))
+            for item in (1, 2)
+        ),
+        Completion(invocation_id=request.invocation_id),
+    )
+    assert await soon(first) == 1
+
+    peer.cut()
+    with pytest.raises(ConnectionLostError):
+        await soon(client.wait_closed())
+
+    assert [item async for item in stream] == [2]
 
 
 async def test_who_leaves_a_stream_early_cancels_it_at_the_hub(hub: ScriptedHub) -> None:
@@ -129,6 +154,24 @@ async def test_a_stream_that_fails_is_completed_with_its_error(hub: ScriptedHub)
     assert isinstance(request, Invocation)
     assert isinstance(item, StreamItem)
     assert end == Completion(invocation_id=request.stream_ids[0], error="no more")
+    await client.close()
+
+
+async def test_a_stream_that_does_not_even_begin_is_completed_with_its_error(
+    hub: ScriptedHub,
+) -> None:
+    client = HubClient(hub.url)
+    peer = await connect(client, hub)
+
+    class Numbers:
+        def __aiter__(self) -> AsyncIterator[int]:
+            raise ValueError("not today")
+
+    await client.send("collect", Numbers())
+    request, end = [await peer.message() for _ in range(2)]
+
+    assert isinstance(request, Invocation)
+    assert end == Completion(invocation_id=request.stream_ids[0], error="not today")
     await client.close()
 
 

@@ -8,6 +8,7 @@ from tests.client.recording import KEY, Recorder
 from tests.protocol.signing import payload_of
 from tests.vectors.reading import cases, read
 
+from hubbub import __version__
 from hubbub.client.management import HubContext, ServiceClient
 from hubbub.client.rest import encode_invocation
 from hubbub.protocol.endpoints import parse_connection_string
@@ -55,6 +56,7 @@ async def test_a_send_is_posted_as_the_azure_sdk_does(
     assert (asked.method, asked.target) == ("POST", f"/api/hubs/chat{path}")
     assert asked.body == b'{"Target":"t","Arguments":[1]}'
     assert asked.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert asked.headers["Asrs-User-Agent"].startswith(f"Hubbub/{__version__} (Python ")
 
 
 MEMBERSHIPS: dict[str, tuple[Action, str, str]] = {

@@ -104,14 +104,6 @@ async def test_a_service_that_does_not_answer_is_not_waited_for_for_ever() -> No
     assert caught.value.status is None
 
 
-async def test_a_connection_string_without_a_key_cannot_sign() -> None:
-    async with ServiceClient("Endpoint=http://localhost;AuthType=azure") as client:
-        with pytest.raises(ConfigError, match="no AccessKey"):
-            await client.hub("chat").clients.all.send("t")
-        with pytest.raises(ConfigError, match="no AccessKey"):
-            client.hub("chat").negotiate()
-
-
 def test_a_wrong_connection_string_is_refused_at_once() -> None:
     with pytest.raises(ConfigError, match="Expected: Endpoint="):
         ServiceClient("localhost")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.service.running import Client, Service
 
+from hubbub.client.blocking import SyncServiceClient
 from hubbub.client.commands import CloseConnection, JoinGroup, LeaveGroup, SendMessage
 from hubbub.client.management import HubContext, ServiceClient
 from hubbub.client.presence import ConnectionInfo, GroupInfo, UserInfo
@@ -198,7 +199,7 @@ async def test_a_negotiation_opens_a_connection_with_what_was_asked_for(
     assert (access.user_id, access.detailed_errors, access.is_diagnostic) == ("ann", True, True)
     assert access.closes_at is not None
     assert access.claims["role"] == ["a", "b"]
-    assert negotiation.url == f"{service.url.replace('127.0.0.1', '127.0.0.1')}/client/?hub=chat"
+    assert negotiation.url == f"{service.url}/client/?hub=chat"
 
 
 async def test_a_generated_token_opens_one_too(service: Service, hub: HubContext) -> None:
@@ -248,3 +249,13 @@ async def test_a_ttl_is_not_negative(hub: HubContext) -> None:
         await hub.user_groups.add("u", "g", -1)
     with pytest.raises(ValueError, match="Parameter 'group'"):
         await hub.groups.add("c", "")
+
+
+def test_a_client_without_a_loop_can_be_closed_twice_and_says_that_it_is_closed() -> None:
+    client = SyncServiceClient("Endpoint=http://localhost;AccessKey=" + "k" * 32)
+    hub = client.hub("chat")
+    client.close()
+    client.close()
+
+    with pytest.raises(RuntimeError, match="The client is closed"):
+        hub.clients.all.send("t")

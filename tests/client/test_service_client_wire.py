@@ -126,7 +126,19 @@ async def test_a_page_leads_no_token_to_another_host(
     ] * stop
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"value":1}', b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"value":1}',
+        b'{"value":[1]}',
+        b'{"value":[{}]}',
+        b'{"value":[],"nextLink":5}',
+        b"\xff",
+    ],
+)
 async def test_an_answer_that_is_no_listing_is_an_error(
     recorder: Recorder, recorded: HubContext, body: bytes
 ) -> None:
@@ -136,6 +148,33 @@ async def test_an_answer_that_is_no_listing_is_an_error(
         [each async for each in recorded.client_manager.users()]
     with pytest.raises(ServiceError, match="does not count"):
         await recorded.client_manager.count_users()
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"token":1}', b"nonsense"])
+async def test_an_answer_that_says_nothing_is_an_error(
+    recorder: Recorder, recorded: HubContext, body: bytes
+) -> None:
+    recorder.status, recorder.body = 200, body
+
+    with pytest.raises(ServiceError, match="cannot be read"):
+        await recorded.generate_token()
+    if body != b'{"token":1}':
+        with pytest.raises(ServiceError, match="cannot be read"):
+            await recorded.clients.client("c").invoke("t")
+
+
+async def test_a_link_that_is_no_address_leads_nowhere_else(
+    recorder: Recorder, recorded: HubContext
+) -> None:
+    recorder.status = 200
+    recorder.body = b'{"value":[],"nextLink":"http://[?continuationToken=x"}'
+    listing = aiter(recorded.client_manager.users())
+    reading = asyncio.ensure_future(anext(listing))
+    while len(recorder.asked) < 2:  # noqa: ASYNC110  the server says so nowhere
+        await asyncio.sleep(0)
+    reading.cancel()
+
+    assert recorder.asked[1].target == "/api/hubs/chat/users?continuationToken=x"
 
 
 async def test_several_failures_are_one_error(recorder: Recorder, recorded: HubContext) -> None:

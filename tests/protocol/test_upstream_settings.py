@@ -138,7 +138,7 @@ def test_identity_and_secrets_are_read() -> None:
         (settings({"HubPattern": "*"}), "template 0 has no UrlTemplate. Write"),
         (settings({"UrlTemplate": 7}), "UrlTemplate is a text, not 7"),
         (settings({"UrlTemplate": "http://h/{hubb}"}), r"template 0: \{hubb\} is no placeholder"),
-        (settings({"UrlTemplate": URL}, {"UrlTemplate": "x"}), "template 1: the upstream URL x"),
+        (settings({"UrlTemplate": URL}, {"UrlTemplate": "x"}), "template 1: the URL x"),
         (settings({"UrlTemplate": URL, "Timeout": 0}), "Timeout is a number from 0.1 to 3600"),
         (settings({"UrlTemplate": URL, "Timeout": "nan"}), "Timeout is a number"),
         (settings({"UrlTemplate": URL, "Timeout": True}), "Timeout is a number"),
@@ -156,6 +156,19 @@ def test_identity_and_secrets_are_read() -> None:
         ),
         (settings(Identity={"Type": "Google"}), "Type is Service, TokenEndpoint or Azure"),
         (settings(Identity={"Type": "TokenEndpoint"}), "TokenEndpoint needs Url, ClientId"),
+        (
+            settings(Identity={"Type": "TokenEndpoint", "ClientId": "a", "Url": "http://[bad/"}),
+            r"Identity: Url: the URL http://\[bad/ is not a valid absolute URI",
+        ),
+        (
+            settings(Identity={"ClientSecret": "{@Vault.File(Path=/x)}"}),
+            r"Identity: ClientSecret: \{@Vault\.File\(Path=…\)\} is no reference to a secret",
+        ),
+        (
+            settings({"UrlTemplate": URL}).replace("}]", ', "Timeout": 1%s}]' % ("0" * 400)),
+            "Timeout",
+        ),
+        ("1" * 5000, "settings.json is not valid JSON"),
         (settings(Secrets={"Provider": "Safe"}), "Provider is KeyVault, Files or Environment"),
         (settings(Secrets={"Provider": "Files"}), "Files needs a Folder"),
     ],
@@ -183,6 +196,17 @@ def test_the_environment_wins_over_the_file_as_in_the_emulator() -> None:
         Template(url_template="http://zero/", hub_pattern="a"),
         Template(url_template="http://one/", resource="api://one"),
     )
+
+
+def test_the_environment_may_have_more_than_ten_templates() -> None:
+    variables = {
+        f"UpstreamSettings__Templates__{number}__UrlTemplate": f"http://{number}/"
+        for number in range(12)
+    }
+
+    found = parse_upstream_settings("{}", "x", variables)
+
+    assert [template.url_template for template in found.templates] == [*variables.values()]
 
 
 @pytest.mark.parametrize("number", ["1", "x", "-1"])

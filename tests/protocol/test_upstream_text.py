@@ -35,6 +35,14 @@ def test_printable_ascii_stays_and_the_rest_is_percent_encoded(text: str, header
     assert decode_text(header) == text
 
 
+def test_a_long_row_of_blanks_costs_no_more_than_its_length() -> None:
+    blanks = " " * 1_000_000  # whose square would take hours
+
+    assert encode_text(f"é{blanks}x") == f"%C3%A9{blanks}x"
+    assert format_claims({"a": f",{blanks}x"}) == f"a: %2C{blanks}x"
+    assert encode_text(blanks) == "%20" * len(blanks)
+
+
 def test_a_character_that_utf_8_cannot_say_does_not_break_the_request() -> None:
     assert encode_text("a\ud800") == "a%3F"
 

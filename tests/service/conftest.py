@@ -10,6 +10,7 @@ import uvloop
 from tests.service.clusters import Nodes, Scene
 from tests.service.running import Running, Service
 
+from hubbub.service import outbox
 from hubbub.service.backplane.engine import MemoryEngines
 from hubbub.service.leases import MemoryLeases
 from hubbub.service.settings import ServiceSettings
@@ -67,3 +68,9 @@ async def scene(cluster: StartCluster) -> Scene:
 async def service(start: Start) -> Service:
     """A service with default settings."""
     return await start()
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One turn of the loop is enough for a flush, however slow the machine is at the moment."""
+    monkeypatch.setattr(outbox, "_SLICE", 3600)

@@ -137,7 +137,7 @@ async def count(service: Service) -> str:
 async def test_while_a_node_does_not_answer_who_needs_it_is_503_and_not_after_its_lease(
     dying: Dyings,
 ) -> None:
-    started = await dying(3, answer_timeout=0.2)
+    started = await dying(3, answer_timeout=1.0)
     nodes = started.nodes
     await nodes[1].connect(user="ann")
     await nodes[2].connect(user="bob")

@@ -7,6 +7,7 @@ import hmac
 import json
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -47,16 +48,20 @@ class Issuer:
     names: list[str] = field(default_factory=lambda: ["one"])
     status: int = 200
     text: str | None = None
+    piece: int = 65_536  # bytes that it sends at once
     asked: int = 0
     url: str = ""
 
-    async def _answer(self, _: web.BaseRequest) -> web.Response:
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         self.asked += 1
-        if self.text is not None:
-            return web.Response(text=self.text)
-        return web.json_response(
-            {"keys": [public(each) for each in self.names]}, status=self.status
-        )
+        text = self.text or json.dumps({"keys": [public(each) for each in self.names]})
+        answer = web.StreamResponse(status=self.status)
+        await answer.prepare(request)
+        for start in range(0, len(text), self.piece):
+            with suppress(ConnectionError):  # who has had enough hangs up
+                await answer.write(text[start : start + self.piece].encode())
+            await asyncio.sleep(0)
+        return answer
 
     async def __aenter__(self) -> Self:
         self._runner = web.ServerRunner(web.Server(self._answer))
@@ -123,6 +128,21 @@ async def test_the_issuer_is_asked_once_for_many_calls(trusting: Service, issuer
         assert await status(trusting, token()) == 202
 
     assert issuer.asked == 1
+
+
+async def test_keys_may_come_in_many_pieces(trusting: Service, issuer: Issuer) -> None:
+    issuer.piece = 50
+
+    assert await status(trusting, token()) == 202
+
+
+async def test_keys_without_end_are_not_read_to_their_end(
+    trusting: Service, issuer: Issuer, caplog: pytest.LogCaptureFixture
+) -> None:
+    issuer.text = "x" * 1_100_000
+
+    assert await status(trusting, token()) == 503
+    assert "more than 1048576 bytes" in caplog.text
 
 
 @pytest.mark.parametrize(

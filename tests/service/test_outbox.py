@@ -11,10 +11,13 @@ from tests.service.fakes import WIRES, FakeClient, join
 from hubbub.errors import ProtocolError
 from hubbub.protocol.codec import JSON, MESSAGEPACK
 from hubbub.protocol.messages import Close, Invocation
+from hubbub.service import outbox
 from hubbub.service.node import Node
 from hubbub.service.router import Address, Envelope, Everyone, Group, One, User
 from hubbub.service.settings import ServiceSettings
 from hubbub.service.wire import EncodedMessage, Sendable, Wire
+
+pytestmark = pytest.mark.usefixtures("unhurried")
 
 
 @pytest.fixture
@@ -28,8 +31,9 @@ def deliver(node: Node, address: Address, message: Sendable | str, *excluded: st
 
 
 async def turn() -> None:
-    """Let the loop's turn end, and a flush with it that nothing holds up."""
-    await asyncio.sleep(0)
+    """Let the loop's turn end, and a flush with it, also one that a busy machine cuts in slices."""
+    for _ in range(50):
+        await asyncio.sleep(0)
 
 
 async def test_nothing_is_written_before_the_loops_turn_ends(node: Node) -> None:
@@ -269,7 +273,10 @@ async def test_what_is_accepted_during_a_flush_comes_after_it(node: Node) -> Non
     assert (first.calls(), second.calls()) == (["a", "answer"], ["a", "c", "answer"])
 
 
-async def test_a_long_flush_lets_the_loop_have_its_turn_and_keeps_the_order(node: Node) -> None:
+async def test_a_long_flush_lets_the_loop_have_its_turn_and_keeps_the_order(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "_SLICE", 0.004)
     clients = [FakeClient(node) for _ in range(300)]
     # What makes a flush long is the time that a write takes.
     clients[0].transport.on_write = lambda data: time.sleep(0.01)

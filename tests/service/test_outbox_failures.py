@@ -15,6 +15,8 @@ from hubbub.service.session import State
 from hubbub.service.settings import ServiceSettings
 from hubbub.service.wire import EncodedMessage, Wire
 
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 
 @pytest.fixture
 async def node() -> Node:
@@ -27,8 +29,9 @@ def deliver(node: Node, target: str, *, to: FakeClient | None = None) -> None:
 
 
 async def turn() -> None:
-    """Let the loop's turn end, and a flush with it that nothing holds up."""
-    await asyncio.sleep(0)
+    """Let the loop's turn end, and a flush with it, also one that a busy machine cuts in slices."""
+    for _ in range(50):
+        await asyncio.sleep(0)
 
 
 def fail(*_: object) -> NoReturn:

@@ -10,6 +10,8 @@ from hubbub.service.router import Address, Envelope, Everyone, Group, One, User
 from hubbub.service.settings import ServiceSettings
 from hubbub.service.wire import EncodedMessage
 
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 
 @pytest.fixture
 async def node() -> Node:

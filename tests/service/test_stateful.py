@@ -20,6 +20,8 @@ from hubbub.service.session import Connection, State
 from hubbub.service.settings import ServiceSettings
 from hubbub.service.wire import EncodedMessage
 
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 HANDSHAKE = b'{"protocol":"json","version":2}\x1e'
 EXPIRED = "The access token has expired."
 
@@ -93,6 +95,22 @@ async def test_for_a_client_that_never_acks_no_more_than_the_limit_is_kept(node:
     assert client.calls() == ["t"] * 100
     client.connection.detach()
     assert not client.connection.is_live
+    assert client.refused() == (404, "No Connection with that ID")
+
+
+async def test_a_client_that_comes_back_to_what_was_given_up_begins_anew_at_once(
+    node: Node,
+) -> None:
+    client = Returning(node)
+    for _ in range(10):
+        await deliver(node, "t", arguments=BIG)
+
+    # Its old socket is half open: the service has not heard of its end.
+    assert client.refused() == (404, "No Connection with that ID")
+
+    assert client.transport.is_closed
+    assert client.connection.state is State.CLOSED
+    assert node.registry.hub("chat") is None
     assert client.refused() == (404, "No Connection with that ID")
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tests.service.running import PATIENCE
 
 from hubbub.errors import ConfigError
 from hubbub.service.memberships import MAX_UNTIMED, NO_LIMIT_SECONDS, Membership, Memberships
@@ -183,6 +184,19 @@ async def test_what_cannot_be_written_is_an_error_and_the_next_may_succeed(tmp_p
         await store.add("chat", "ada", "red", None)
     store._database.execute("PRAGMA query_only = 0")
     await store.add("chat", "ada", "blue", None)
+    await store.close()
+
+
+async def test_what_no_database_takes_is_an_error_too_and_the_next_succeeds(
+    tmp_path: Path,
+) -> None:
+    store = SqliteStore(tmp_path)
+    await store.open()
+
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(StoreError, match=r"could not be written: .*surrogates"):
+            await store.add("chat", "\ud800", "red", None)
+        await store.add("chat", "ada", "blue", None)
     await store.close()
 
 

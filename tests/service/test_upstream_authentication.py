@@ -16,6 +16,7 @@ from tests.service.upstream_app import Received, result, running_app, running_se
 
 from hubbub.protocol.upstreamsettings import Identity, SecretSource, UpstreamSettings
 from hubbub.protocol.upstreamtemplate import Template
+from hubbub.service.upstream import authentication
 from hubbub.service.upstream.authentication import (
     AzureIdentity,
     TokenEndpoint,
@@ -35,15 +36,16 @@ NOW = 1_700_000_000
 
 
 class Counting:
-    """Issues a token an hour, numbered. Satisfies `TokenSource`."""
+    """Issues numbered tokens. Satisfies `TokenSource`."""
 
-    def __init__(self) -> None:
+    def __init__(self, lifetime: int = 3600) -> None:
         self.issued = 0
+        self._lifetime = lifetime
 
     async def issue(self, resource: str, now: int) -> tuple[str, int]:
         await asyncio.sleep(0)
         self.issued += 1
-        return f"{resource}-{self.issued}", now + 3600
+        return f"{resource}-{self.issued}", now + self._lifetime
 
 
 async def test_an_app_can_check_the_services_own_token_with_its_published_keys() -> None:
@@ -86,15 +88,51 @@ async def test_a_key_file_keeps_the_key_over_restarts_and_for_its_owner_alone(
     assert await ServiceIssuer("x").keys() != keys[0]
 
 
-@pytest.mark.parametrize("content", [b"", b"nonsense", None], ids=["empty", "nonsense", "folder"])
-async def test_a_key_file_that_holds_no_key_is_refused(
-    tmp_path: Path, content: bytes | None
+async def test_services_that_make_a_key_at_the_same_time_agree_on_one(tmp_path: Path) -> None:
+    path = str(tmp_path / "key.pem")
+    issuers = [ServiceIssuer("http://here/", path) for _ in range(4)]
+
+    keys = await asyncio.gather(*(issuer.keys() for issuer in issuers))
+
+    assert keys == [await ServiceIssuer("http://here/", path).keys()] * 4
+    assert [file.name for file in os.scandir(tmp_path)] == ["key.pem"]
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"), [("nowhere/key.pem", "No such file"), (".", "Is a directory")]
+)
+async def test_a_key_file_that_cannot_be_had_is_not_said_to_be_wrong(
+    tmp_path: Path, path: str, reason: str
 ) -> None:
+    tokens = Tokens(ServiceIssuer("http://here", str(tmp_path / path)))
+
+    with pytest.raises(DeliveryError, match=f"cannot be read or made: {reason}") as caught:
+        await tokens.authorization(RESOURCE)
+    assert caught.value.kind is Kind.NO_TOKEN
+    assert "Remove" not in str(caught.value)
+
+
+async def test_a_key_of_another_kind_is_refused(tmp_path: Path) -> None:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import dsa
+
     path = tmp_path / "key.pem"
-    if content is None:
-        path.mkdir()
-    else:
-        path.write_bytes(content)
+    path.write_bytes(
+        dsa.generate_private_key(2048).private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+
+    with pytest.raises(DeliveryError, match="is no RSA key of 2048 bits or more"):
+        await Tokens(ServiceIssuer("http://here", str(path))).authorization(RESOURCE)
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense"], ids=["empty", "nonsense"])
+async def test_a_key_file_that_holds_no_key_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "key.pem"
+    path.write_bytes(content)
     tokens = Tokens(ServiceIssuer("http://here", str(path)))
 
     with pytest.raises(DeliveryError, match=r"holds no RSA key in PEM.*Remove the file") as caught:
@@ -112,15 +150,57 @@ async def test_new_settings_keep_the_key_that_apps_know_unless_the_identity_chan
     assert courier.tokens is not tokens
 
 
-async def test_a_token_is_used_until_five_minutes_before_its_end() -> None:
-    times = iter((NOW, NOW, NOW, NOW + 3299, NOW + 3300, NOW + 3300, NOW + 3300))
-    tokens = Tokens(Counting(), clock=lambda: next(times))
+@pytest.mark.parametrize(("lifetime", "used"), [(3600, 3300), (600, 300), (300, 150), (60, 30)])
+async def test_a_token_is_used_until_five_minutes_or_half_its_life_before_its_end(
+    lifetime: int, used: int
+) -> None:
+    now = NOW
+    tokens = Tokens(Counting(lifetime), clock=lambda: now)
 
-    assert [await tokens.authorization("a") for _ in range(3)] == [
-        "Bearer a-1",
-        "Bearer a-1",
-        "Bearer a-2",
-    ]
+    assert await tokens.authorization("a") == "Bearer a-1"
+    now = NOW + used - 1
+    assert await tokens.authorization("a") == "Bearer a-1"
+    now = NOW + used
+    assert await tokens.authorization("a") == "Bearer a-2"
+
+
+async def test_who_waits_for_a_token_shares_the_failure_to_get_one() -> None:
+    asked = 0
+
+    class Away:
+        async def issue(self, resource: str, now: int) -> tuple[str, int]:
+            nonlocal asked
+            asked += 1
+            await asyncio.sleep(0)
+            raise DeliveryError(Kind.NO_TOKEN, "It is away.")
+
+    tokens = Tokens(Away())
+    waiting = [asyncio.ensure_future(tokens.authorization("a")) for _ in range(5)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()  # the others are not given up with it
+
+    got = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert [str(each) for each in got[1:]] == ["It is away."] * 4
+    assert asked == 1
+
+
+async def test_a_source_that_does_not_answer_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(authentication, "_TIMEOUT", 0.01)
+
+    class Silent:
+        async def issue(self, resource: str, now: int) -> tuple[str, int]:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        def __repr__(self) -> str:
+            return "Silent()"
+
+    with pytest.raises(DeliveryError, match=r"Silent\(\) gave no token within") as caught:
+        await Tokens(Silent()).authorization("a")
+    assert caught.value.kind is Kind.NO_TOKEN
 
 
 async def test_one_caller_fetches_and_the_others_wait() -> None:

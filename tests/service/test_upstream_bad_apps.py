@@ -72,6 +72,19 @@ async def test_an_app_that_is_down_ends_each_invoke_and_no_connection(
     assert "secret" not in caplog.text
 
 
+async def test_an_app_without_tls_is_not_said_to_be_away(caplog: pytest.LogCaptureFixture) -> None:
+    async with running_app() as app:
+        template = Template(url_template=app.url.replace("http:", "https:"))
+        async with running_service(template) as service:
+            client = await service.connect()
+
+            assert await result(client, "a") == UNREACHED
+            assert service.node.upstream.outcomes["messages", Kind.NO_TLS] == 1
+
+    assert "Write http:// in the template" in caplog.text
+    assert "Nothing listens" not in caplog.text
+
+
 async def test_an_app_that_is_too_slow_ends_the_invoke() -> None:
     gate = asyncio.Event()
 

@@ -1,5 +1,6 @@
 """Secrets in upstream URLs: files, the environment, and a Key Vault behind the real Azure SDK."""
 
+import asyncio
 import logging
 import os
 import ssl
@@ -12,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.service.running import PATIENCE
 from tests.service.upstream_app import result, running_app, running_service
 
 from hubbub.errors import ConfigError
 from hubbub.protocol.upstreamsettings import SecretSource
 from hubbub.protocol.upstreamtemplate import Template
+from hubbub.service.upstream import secret
 from hubbub.service.upstream.outcome import DeliveryError, Kind
 from hubbub.service.upstream.secret import REREAD_SECONDS, KeyVault, Secrets, split_uri
 
@@ -95,6 +98,43 @@ async def test_a_vault_that_fails_later_leaves_the_value_there_is(
     assert await secrets.fill(REFERENCE) == "precious"
     assert "could not be read again: The vault is away." in caplog.text
     assert "precious" not in caplog.text
+
+
+async def test_who_waits_for_a_secret_shares_the_failure_to_read_it() -> None:
+    asked = 0
+    all_wait = threading.Event()
+
+    def vault(_: str) -> str:
+        nonlocal asked
+        asked += 1
+        all_wait.wait(PATIENCE)
+        raise ConfigError("The vault is away.")
+
+    secrets = Secrets(SecretSource(), key_vault=vault)
+    waiting = [asyncio.ensure_future(secrets.fill(REFERENCE)) for _ in range(5)]
+    await asyncio.sleep(0)
+    all_wait.set()
+
+    got = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert [str(each) for each in got] == ["The vault is away."] * 5
+    assert asked == 1
+
+
+async def test_a_vault_that_does_not_answer_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(secret, "_READ_TIMEOUT", 0.01)
+    given_up = threading.Event()
+
+    def vault(_: str) -> str:
+        given_up.wait(PATIENCE)
+        return "too late"
+
+    with pytest.raises(DeliveryError, match="could not be read within") as caught:
+        await Secrets(SecretSource(), key_vault=vault).fill(REFERENCE)
+    given_up.set()
+    assert caught.value.kind is Kind.NO_SECRET
 
 
 @pytest.mark.parametrize("value", ["", " \n", "a b", "a\r\nX-Evil: 1", "é"])

@@ -109,6 +109,10 @@ class ClientProxy:
         )
 
 
+class _Result(msgspec.Struct):
+    result: Any = None
+
+
 class SingleClient(ClientProxy):
     """One connection, which can also be asked for a result and be sent streams."""
 
@@ -123,9 +127,9 @@ class SingleClient(ClientProxy):
         """
         body = encode_invocation(target, arguments)
         answer = await self._rest.read(
-            "POST", self._hub, *self._path, verb=":invoke", body=body, is_message=True
+            _Result, "POST", self._hub, *self._path, verb=":invoke", body=body, is_message=True
         )
-        return answer.get("result") if isinstance(answer, dict) else None
+        return answer.result
 
     async def send_stream_item(self, stream_id: str, item: Any, *, completed: bool = False) -> None:
         """Send an item of a stream, which goes as JSON; `completed` ends the stream with it."""

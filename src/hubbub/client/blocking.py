@@ -27,8 +27,16 @@ class _Loop:
         )
         self._thread.start()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing can be run any more."""
+        return self._loop.is_closed()
+
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run `coroutine` there and wait for what it returns."""
+        if self.is_closed:
+            coroutine.close()
+            raise RuntimeError("The client is closed. Make another one.")
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def close(self) -> None:
@@ -101,9 +109,10 @@ class SyncServiceClient:
         return bool(self._loop.run(self._client.is_healthy()))
 
     def close(self) -> None:
-        """Close the HTTP connections and end the thread."""
-        self._loop.run(self._client.close())
-        self._loop.close()
+        """Close the HTTP connections and end the thread. Once is enough."""
+        if not self._loop.is_closed:
+            self._loop.run(self._client.close())
+            self._loop.close()
 
     def __enter__(self) -> Self:
         return self

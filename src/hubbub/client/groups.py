@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from hubbub.client.audience import named
 from hubbub.client.presence import ConnectionInfo, UserGroupInfo
@@ -45,8 +45,8 @@ class Groups:
             if value is not None
         ]
         path = ("groups", named("group", group), "connections")
-        async for entry in self._rest.pages(self._hub, *path, query=query):
-            yield ConnectionInfo.of(entry)
+        async for each in self._rest.pages(ConnectionInfo, self._hub, *path, query=query):
+            yield each
 
     async def _change(self, method: str, connection_id: str, group: str) -> None:
         path = (
@@ -92,9 +92,9 @@ class UserGroups:
 
     async def of(self, user_id: str) -> AsyncIterator[UserGroupInfo]:
         """The groups that a user has been put into. Hubbub's own: not in the original."""
-        path: tuple[Any, ...] = ("users", named("user_id", user_id), "groups")
-        async for entry in self._rest.pages(self._hub, *path):
-            yield UserGroupInfo(entry["group"], entry["expires"])
+        path = ("users", named("user_id", user_id), "groups")
+        async for each in self._rest.pages(UserGroupInfo, self._hub, *path):
+            yield each
 
 
 def _path(user_id: str, group: str) -> tuple[str, ...]:

@@ -122,6 +122,13 @@ async def call(handlers: tuple[Handler, ...], what: str, *arguments: Any) -> lis
             outcome = handler(*arguments)
             if inspect.isawaitable(outcome):
                 outcome = await outcome
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Not this was cancelled but what the handler waited for: a failure like any other.
+            _logger.exception("A handler for %s failed.", what)
+            outcome = RuntimeError(f"What the handler for {what} waited for was cancelled.")
         except Exception as error:
             # The app's own code: its failure costs this call, not the connection or the next call.
             _logger.exception("A handler for %s failed.", what)

@@ -93,8 +93,9 @@ class PendingStream:
         self._news.set()
 
     def end(self, outcome: Completion | HubbubError) -> None:
-        """The stream has ended."""
-        self._outcome = outcome
+        """The stream has ended; how it first did counts, whatever becomes of the connection."""
+        if self._outcome is None:
+            self._outcome = outcome
         self._news.set()
 
     def drop(self) -> None:

@@ -15,10 +15,11 @@ from msgspec import Struct
 from hubbub.client.audience import ClientProxy, Clients, SingleClient
 from hubbub.client.commands import Command
 from hubbub.client.groups import Groups, UserGroups
-from hubbub.client.identity import Credential, Identity
+from hubbub.client.identity import Credential, Identity, credential_for
 from hubbub.client.presence import ClientManager
 from hubbub.client.rest import RestClient
 from hubbub.client.restretry import RestRetry
+from hubbub.errors import ConfigError
 from hubbub.protocol.endpoints import Endpoint, client_url, parse_connection_string
 from hubbub.protocol.tokens import issue_client_token
 
@@ -45,6 +46,10 @@ class Negotiation(Struct, frozen=True):
     access_token: str
 
 
+class _Token(Struct):
+    token: str
+
+
 class ServiceClient:
     """A client of one service's REST API; `hub` gives what is sent to a hub's clients.
 
@@ -62,11 +67,14 @@ class ServiceClient:
     ) -> None:
         """`connection` is a connection string or what one was parsed to; `timeout` is seconds.
 
-        With a `credential` of Microsoft Entra it may be the service's address alone. Calls are not
-        made again unless `retry` says so. `application` is a name before the names of hubs, by
-        which apps share a service.
+        With a `credential` of Microsoft Entra it may be the service's address alone; a string with
+        an AuthType names its own, which needs the extra `azure`. Calls are not made again unless
+        `retry` says so. `application` is a name before the names of hubs, by which apps share a
+        service. Raises `ConfigError`.
         """
         self.endpoint = _endpoint(connection, credential)
+        if credential is None and self.endpoint.access_key is None:
+            credential = credential_for(self.endpoint)
         self._rest = RestClient(
             self.endpoint,
             timeout=timeout,
@@ -132,6 +140,11 @@ class HubContext:
         the token ends; `diagnostic` marks it for live traces. It needs an access key: where a
         credential is used instead, `negotiate_by_identity` does the same.
         """
+        if self._rest.endpoint.access_key is None:
+            raise ConfigError(
+                f"The connection string of {self._rest.endpoint.url} has no AccessKey to sign a "
+                "token with. Await negotiate_by_identity(), which asks the service for a key."
+            )
         system = _system_claims(detailed_errors, diagnostic, close_on_expiration, lifetime)
         return self._issue(self._rest.endpoint, user_id, [*_pairs(claims), *system], lifetime)
 
@@ -158,8 +171,9 @@ class HubContext:
         """Let the service make the token with which a client connects."""
         query = [("userId", user_id)] if user_id is not None else []
         query.append(("minutesToExpire", str(minutes)))
-        answer = await self._rest.read("POST", self.name, verb=":generateToken", query=query)
-        return str(answer["token"])
+        verb = ":generateToken"
+        answer = await self._rest.read(_Token, "POST", self.name, verb=verb, query=query)
+        return answer.token
 
     async def execute(self, filter: str, *commands: Command) -> None:  # noqa: A002 the parameter's name
         """Do `commands` for the connections that an OData filter accepts, in that order."""

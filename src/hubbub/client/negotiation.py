@@ -3,6 +3,7 @@
 It opens no transport. TransportProtocols.md, "POST [endpoint-base]/negotiate request".
 """
 
+import asyncio
 from typing import Final
 from urllib.parse import quote
 
@@ -10,7 +11,7 @@ import aiohttp
 import msgspec
 
 from hubbub.client.failures import ConnectError
-from hubbub.client.web import Web, describe, refusal
+from hubbub.client.web import REQUEST_TIMEOUT, Web, describe, refusal
 from hubbub.errors import ProtocolError
 from hubbub.protocol.negotiate import NegotiateResponse, TransportOffer
 
@@ -90,11 +91,14 @@ async def _post(web: Web, url: str, *, stateful: bool) -> NegotiateResponse:
         try:
             if response.status != 200:
                 raise refusal(response.status, address)
-            body = await response.content.read(_MAX_ANSWER)
-            while len(body) < _MAX_ANSWER and (more := await response.content.readany()):
-                body += more
+            async with asyncio.timeout(REQUEST_TIMEOUT):
+                body = await response.content.read(_MAX_ANSWER)
+                while len(body) < _MAX_ANSWER and (more := await response.content.readany()):
+                    body += more
         finally:
             response.release()
+    except TimeoutError:
+        raise ConnectError(f"{describe(address)} did not answer in time.") from None
     except aiohttp.ClientError as error:
         raise ConnectError(
             f"{describe(address)} did not answer: {error or type(error).__name__}."

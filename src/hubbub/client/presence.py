@@ -1,7 +1,7 @@
 """Who is there, and sending them away: existence, listings and closing of connections."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
@@ -17,25 +17,15 @@ _ABSENT: Final[Mapping[str, Mapping[str, bool]]] = {
 }
 
 
-class ConnectionInfo(Struct, frozen=True):
+class ConnectionInfo(Struct, frozen=True, rename="camel"):
     """One connection. `groups` is `None` where the listing does not tell them."""
 
     connection_id: str
     user_id: str | None = None
     groups: tuple[str, ...] | None = None
 
-    @classmethod
-    def of(cls, entry: Mapping[str, Any]) -> "ConnectionInfo":
-        """Read an entry of a listing."""
-        groups = entry.get("groups")
-        return cls(
-            entry["connectionId"],
-            entry.get("userId"),
-            tuple(groups) if groups is not None else None,
-        )
 
-
-class UserInfo(Struct, frozen=True):
+class UserInfo(Struct, frozen=True, rename="camel"):
     """One connected user and how many connections that is."""
 
     user_id: str
@@ -104,18 +94,19 @@ class ClientManager:
 
     async def connections(self, filter: str | None = None) -> AsyncIterator[ConnectionInfo]:  # noqa: A002 the parameter's name
         """The connections that an OData filter accepts, as in `startswith(userId, 'a')`."""
-        async for entry in self._rest.pages(self._hub, "connections", query=_filter(filter)):
-            yield ConnectionInfo.of(entry)
+        query = _filter(filter)
+        async for each in self._rest.pages(ConnectionInfo, self._hub, "connections", query=query):
+            yield each
 
     async def users(self) -> AsyncIterator[UserInfo]:
         """The connected users."""
-        async for entry in self._rest.pages(self._hub, "users"):
-            yield UserInfo(entry["userId"], entry["connections"])
+        async for each in self._rest.pages(UserInfo, self._hub, "users"):
+            yield each
 
     async def groups(self) -> AsyncIterator[GroupInfo]:
         """The groups that have connections."""
-        async for entry in self._rest.pages(self._hub, "groups"):
-            yield GroupInfo(entry["group"], entry["connections"])
+        async for each in self._rest.pages(GroupInfo, self._hub, "groups"):
+            yield each
 
     async def count_connections(self, filter: str | None = None) -> int:  # noqa: A002 the parameter's name
         """How many connections an OData filter accepts."""

@@ -1,17 +1,19 @@
 """One REST call to a service: address, token, body, what its answer means, and trying again."""
 
 import asyncio
+import platform
 import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from typing import Any, Final, Generic, TypeVar
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
 from yarl import URL
 
+from hubbub import __version__
 from hubbub.client.identity import KEY_LIFETIME, Identity, TemporaryKey
 from hubbub.client.restretry import RestRetry
 from hubbub.errors import ServiceError
@@ -24,7 +26,14 @@ API_VERSION: Final = "2024-12-01"
 JSON_TYPE: Final = "application/json; charset=utf-8"
 _TIMEOUT: Final = 100.0  # seconds, as in the Azure SDKs
 _SHOWN_BYTES: Final = 4096  # of an answer's body in an error
+# By this name, and not User-Agent, the service learns which client calls.
+_PRODUCT: Final = {
+    "Asrs-User-Agent": f"Hubbub/{__version__} (Python {platform.python_version()}; "
+    f"{platform.system()}; {platform.machine()})"
+}
 _encoder: Final = msgspec.json.Encoder()
+_Entry = TypeVar("_Entry")
+_Value = TypeVar("_Value")
 
 
 class _NoAnswerError(ServiceError):
@@ -37,6 +46,13 @@ class _Answer(msgspec.Struct, frozen=True):
     body: bytes
     headers: Mapping[str, str]
     absent: bool | None = None
+
+
+class _Page(msgspec.Struct, Generic[_Entry], frozen=True, rename="camel"):
+    """One page of a listing, and an address that has the next."""
+
+    value: tuple[_Entry, ...]
+    next_link: str | None = None
 
 
 class RestClient:
@@ -88,6 +104,7 @@ class RestClient:
 
     async def read(
         self,
+        kind: type[_Value],
         method: str,
         hub: str,
         *path: str,
@@ -95,13 +112,14 @@ class RestClient:
         query: Sequence[tuple[str, str]] = (),
         body: bytes | None = None,
         is_message: bool = False,
-    ) -> Any:
-        """Call and return the value of the JSON that is answered."""
+    ) -> _Value:
+        """Call and return what the JSON that is answered says, as a `kind`."""
         url = self._url(hub, path, verb)
         answer = await self._repeated(
             method, url, self._query(query), body, JSON_TYPE, {}, is_message=is_message
         )
-        return _value(answer.body, url)
+        value: _Value = _decoded(answer.body, url, kind)
+        return value
 
     async def count(self, hub: str, *path: str, query: Sequence[tuple[str, str]] = ()) -> int:
         """Ask how many entries a listing has. Hubbub's own: other services answer otherwise."""
@@ -115,23 +133,20 @@ class RestClient:
             ) from None
 
     async def pages(
-        self, hub: str, *path: str, query: Sequence[tuple[str, str]] = ()
-    ) -> AsyncIterator[Any]:
+        self, entry: type[_Entry], hub: str, *path: str, query: Sequence[tuple[str, str]] = ()
+    ) -> AsyncIterator[_Entry]:
         """The entries of a listing, page after page."""
         url = self._url(hub, path, "")
         parameters = self._query(query)
         while True:
             answer = await self._repeated("GET", url, parameters, None, JSON_TYPE, {})
-            page = _value(answer.body, url)
-            if not isinstance(page, dict) or not isinstance(page.get("value"), list):
-                raise ServiceError(f"The answer is no page of a listing. Request Uri: {url}")
-            for entry in page["value"]:
-                yield entry
-            link = page.get("nextLink")
-            if not link:
+            page: _Page[_Entry] = _decoded(answer.body, url, _Page[entry])  # type: ignore[valid-type]
+            for each in page.value:
+                yield each
+            if not page.next_link:
                 return
             # Only where in the service it leads: a token must not go anywhere else.
-            parameters = urlsplit(link).query
+            parameters = page.next_link.partition("#")[0].partition("?")[2]
 
     async def is_healthy(self) -> bool:
         """Ask the service for its health; false for a server error, else `ServiceError`."""
@@ -151,7 +166,7 @@ class RestClient:
         if self._key is None or self._key.expires < time.monotonic():
             url = f"{self.endpoint.server_base}api/v1/auth/accessKey"
             answer = await self._repeated("GET", url, "", None, JSON_TYPE, {})
-            found = _value(answer.body, url)
+            found = _decoded(answer.body, url)
             for field in ("KeyId", "AccessKey"):
                 if not isinstance(found, dict) or not isinstance(found.get(field), str):
                     raise ServiceError(f"Missing required <{field}> field. Request Uri: {url}")
@@ -239,7 +254,7 @@ class RestClient:
 
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None or self._http.closed:
-            self._http = aiohttp.ClientSession(timeout=self._timeout)
+            self._http = aiohttp.ClientSession(timeout=self._timeout, headers=_PRODUCT)
         return self._http
 
 
@@ -271,18 +286,19 @@ def _explain(response: aiohttp.ClientResponse, text: str) -> str:
         challenge = response.headers.get("WWW-Authenticate", "")
         return (
             f"Authorization failed ({challenge}). Check that the AccessKey of the connection "
-            f"string is one of the service's. {text}".rstrip()
+            "string is one of the service's; where an identity is used, that it has a role there "
+            f"(a new one counts after up to 30 minutes). {text}".rstrip()
         )
     if status == 404:
         return f"Unable to access SignalR service. {inner} Check the Endpoint. {text}".rstrip()
     return f"SignalR service error. {inner} {text}".rstrip()
 
 
-def _value(body: bytes, url: str) -> Any:
+def _decoded(body: bytes, url: str, kind: Any = Any) -> Any:
     try:
-        return msgspec.json.decode(body)
+        return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ServiceError(f"The answer is no JSON: {error}. Request Uri: {url}") from None
+        raise ServiceError(f"The answer cannot be read: {error}. Request Uri: {url}") from None
 
 
 def _segment(text: str) -> str:

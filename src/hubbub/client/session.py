@@ -27,8 +27,10 @@ from hubbub.protocol.replay import ACK_INTERVAL
 __all__ = ["Session"]
 
 _logger = logging.getLogger("hubbub.client")
-# Seconds between attempts to open a transport of the same connection. Azure keeps it for some 30 s.
+# Seconds between attempts to open a transport of the same connection, and for all of them: Azure
+# keeps it for some 30 s, and a network that swallows packets lets one attempt last minutes.
 _RESUME_DELAYS: Final = (0, 1, 2, 4, 8, 15)
+_RESUME_TIMEOUT: Final = 35.0
 _FAREWELL_TIMEOUT: Final = 1.0  # seconds
 _LAST_WORDS_TIMEOUT: Final = 1.0  # seconds
 _BATCH: Final = 65_536  # bytes; records that wait are joined up to here
@@ -251,6 +253,13 @@ class Session:
         if self._core.replay is None:
             return False
         self._drop_outgoing()
+        try:
+            async with asyncio.timeout(_RESUME_TIMEOUT):
+                return await self._reopen()
+        except TimeoutError:
+            return False
+
+    async def _reopen(self) -> bool:
         for delay in _RESUME_DELAYS:
             await asyncio.sleep(delay)
             try:

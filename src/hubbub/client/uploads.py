@@ -63,8 +63,9 @@ class Uploads:
 
     async def _upload(self, stream_id: str, stream: AsyncIterable[Any], send: Send) -> None:
         error = None
-        iterator = aiter(stream)
+        iterator: Any = None
         try:
+            iterator = aiter(stream)
             async for item in iterator:
                 raw = self._codec.encode_value(item)
                 await send(StreamItem(invocation_id=stream_id, item=raw))

@@ -12,7 +12,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from hubbub.errors import ConfigError
-from hubbub.protocol.upstreamtemplate import Template, check_url
+from hubbub.protocol.upstreamtemplate import Template, check_absolute, check_secrets, check_url
 
 __all__ = ["Identity", "SecretSource", "UpstreamSettings", "parse_upstream_settings"]
 
@@ -115,7 +115,7 @@ class _Section:
         value = self.take(name, default)
         try:
             number = float(value) if not isinstance(value, bool) else float("nan")
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = float("nan")
         if not low <= number <= high:
             raise ConfigError(
@@ -144,6 +144,8 @@ def _parse(text: str, name: str) -> Any:
             f"{name} line {error.lineno}, column {error.colno}: this is not valid JSON "
             f"({error.msg}). Correct that line."
         ) from None
+    except ValueError as error:  # a number of thousands of digits
+        raise ConfigError(f"{name} is not valid JSON ({error}). Correct it.") from None
     except RecursionError:
         raise ConfigError(f"{name} is nested too deeply to be settings. Correct it.") from None
 
@@ -157,10 +159,7 @@ def _blank(match: re.Match[str]) -> str:
 def _with_environment(entries: list[Any], environment: Mapping[str, str]) -> list[Any]:
     """Lay `UpstreamSettings__Templates__N__Name` over the templates of the file."""
     merged = list(entries)
-    for key in sorted(environment):
-        parts = key.lower().split("__")
-        if parts[:2] != ["upstreamsettings", "templates"] or len(parts) < 4:
-            continue
+    for key, parts in sorted(_template_variables(environment), key=_numerically):
         if not parts[2].isdecimal() or int(parts[2]) > len(merged):
             raise ConfigError(
                 f"{key}: templates are numbered from 0 without gaps, and there are {len(merged)}."
@@ -170,6 +169,19 @@ def _with_environment(entries: list[Any], environment: Mapping[str, str]) -> lis
             merged.append({})
         merged[number] = _laid_over(merged[number], parts[3:], environment[key])
     return merged
+
+
+def _template_variables(environment: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
+    """The names of variables about templates, as they are and in parts."""
+    for key in environment:
+        parts = key.lower().split("__")
+        if parts[:2] == ["upstreamsettings", "templates"] and len(parts) > 3:
+            yield key, parts
+
+
+def _numerically(variable: tuple[str, list[str]]) -> tuple[int, str]:
+    key, parts = variable
+    return len(parts[2]), key  # as texts, 10 comes before 2
 
 
 def _laid_over(value: Any, path: list[str], leaf: str) -> Any:
@@ -239,6 +251,9 @@ def _identity(section: _Section) -> Identity:
     )
     if identity.kind == "tokenendpoint" and not (identity.url and identity.client_id):
         raise ConfigError(f"{section.where}: TokenEndpoint needs Url, ClientId and ClientSecret.")
+    if identity.url is not None:
+        check_absolute(identity.url, f"{section.where}: Url", identity.url.partition("?")[0])
+    check_secrets(identity.client_secret or "", f"{section.where}: ClientSecret")
     return identity
 
 

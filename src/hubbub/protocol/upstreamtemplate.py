@@ -13,7 +13,15 @@ from msgspec import Struct
 
 from hubbub.errors import ConfigError
 
-__all__ = ["SECRET", "Template", "check_absolute", "check_url", "choose", "mismatch"]
+__all__ = [
+    "SECRET",
+    "Template",
+    "check_absolute",
+    "check_secrets",
+    "check_url",
+    "choose",
+    "mismatch",
+]
 
 # A reference to a secret, as in {@Microsoft.KeyVault(SecretUri=https://…)}.
 SECRET: Final = re.compile(r"\{@(?P<source>[\w.]+)\((?P<name>\w+)=(?P<value>[^)}]*)\)\}")
@@ -120,13 +128,7 @@ def check_url(text: str, where: str) -> None:
             f"{where}: a reference to a secret stands in braces, "
             "as in {@Microsoft.KeyVault(SecretUri=https://…)}."
         )
-    for found in SECRET.finditer(text):
-        if _SOURCES.get(found["source"].lower()) != found["name"].lower():
-            raise ConfigError(
-                f"{where}: {{@{found['source']}({found['name']}=…)}} is no reference to a secret. "
-                "Those are {@Microsoft.KeyVault(SecretUri=https://…)}, {@Hubbub.File(Path=…)} and "
-                "{@Hubbub.Environment(Name=…)}."
-            )
+    check_secrets(text, where)
     plain = SECRET.sub("secret", text)
     for braces in _BRACES.findall(plain):
         if braces.startswith("{@"):
@@ -144,6 +146,17 @@ def check_url(text: str, where: str) -> None:
         check_absolute(_PLACEHOLDER.sub("name", plain), where, text)
 
 
+def check_secrets(text: str, where: str) -> None:
+    """Check the references to secrets in `text`. Raises `ConfigError`."""
+    for found in SECRET.finditer(text):
+        if _SOURCES.get(found["source"].lower()) != found["name"].lower():
+            raise ConfigError(
+                f"{where}: {{@{found['source']}({found['name']}=…)}} is no reference to a secret. "
+                "Those are {@Microsoft.KeyVault(SecretUri=https://…)}, {@Hubbub.File(Path=…)} and "
+                "{@Hubbub.Environment(Name=…)}."
+            )
+
+
 def check_absolute(url: str, where: str, shown: str) -> None:
     """Check that `url` can be called. Raises `ConfigError`, in which `shown` stands for it."""
     try:
@@ -159,7 +172,7 @@ def check_absolute(url: str, where: str, shown: str) -> None:
         or any(not "!" <= character <= "~" for character in url)
     ):
         raise ConfigError(
-            f"{where}: the upstream URL {shown} is not a valid absolute URI. "
+            f"{where}: the URL {shown} is not a valid absolute URI. "
             "It is http:// or https://, a host, and a path, with everything else percent-encoded."
         )
 

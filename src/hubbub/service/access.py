@@ -2,9 +2,10 @@
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote, unquote_plus
 
 from msgspec import Struct
 
@@ -14,8 +15,10 @@ from hubbub.protocol.tokens import (
     MAX_TOKEN_LENGTH,
     TokenError,
     check_client_audience,
+    check_lifetime,
     check_rest_audience,
     decode_token,
+    verified_claims,
 )
 from hubbub.service.lentkeys import keys_lent_for
 from hubbub.service.settings import ServiceSettings
@@ -29,6 +32,8 @@ __all__ = [
     "is_hub_name",
 ]
 
+_SECRETS: Final = frozenset(("access_token", "id"))
+_NAMES: Final = _SECRETS | {"hub"}
 # REST API reference: hub and application names.
 _HUB_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_`,.\[\]]{0,127}")
 HUB_NAME_RULE: Final = (
@@ -128,13 +133,12 @@ def admit_client(
     `query` is the address's, without its question mark. Only WebSocket and event-stream requests
     may carry the token there, and only where there is no `authorization` header.
     """
-    pairs = parse_qsl(query, keep_blank_values=True)
-    hub = _hub_name([value for name, value in pairs if name.lower() == "hub"])
+    found, rest = _parameters(query)
+    hub = _hub_name(found.get("hub", []))
     token = _bearer(authorization)
     if token is None and authorization is None and accepts_query_token:
-        tokens = [value for name, value in pairs if name.lower() == "access_token"]
-        token = tokens[-1] if tokens else None
-    claims = _claims(settings, token)
+        token = found.get("access_token", [None])[-1]
+    claims = _claims(settings, token, _recently_verified)
     try:
         check_client_audience(claims, hub)
     except TokenError as error:
@@ -142,8 +146,8 @@ def admit_client(
     return ClientAccess(
         hub=hub,
         user_id=_user_id(claims),
-        query=_without_secrets(query),
-        connection_token=next((value for name, value in pairs if name.lower() == "id"), None),
+        query=rest,
+        connection_token=found.get("id", [None])[0],
         claims=claims,
     )
 
@@ -156,7 +160,7 @@ def check_transport(access: ClientAccess, offer: TransportOffer) -> None:
 
 def admit_rest_call(settings: ServiceSettings, *, path: str, authorization: str | None) -> None:
     """Check that a request may call the REST API at the raw `path`. Raises `Refusal`."""
-    claims = _claims(settings, _bearer(authorization))
+    claims = _claims(settings, _bearer(authorization), verified_claims)
     try:
         check_rest_audience(claims, unquote(path))
     except TokenError as error:
@@ -182,7 +186,16 @@ def _bearer(authorization: str | None) -> str | None:
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
-def _claims(settings: ServiceSettings, token: str | None) -> dict[str, Any]:
+# A client negotiates and connects with the same token. The claims are never changed.
+_recently_verified: Final = lru_cache(1024)(verified_claims)
+
+
+def _claims(
+    settings: ServiceSettings,
+    token: str | None,
+    verified: Callable[[str, tuple[str, ...]], Mapping[str, Any]],
+) -> Mapping[str, Any]:
+    """The claims of a token that is genuine, by `verified`, and valid now."""
     if token is None:
         raise Refusal(
             401,
@@ -195,7 +208,9 @@ def _claims(settings: ServiceSettings, token: str | None) -> dict[str, Any]:
         raise Refusal(413, f"An access token is at most {MAX_TOKEN_LENGTH} characters long.")
     now = int(time.time())
     try:
-        return decode_token(token, settings.access_keys, now=now)
+        claims = verified(token, settings.access_keys)
+        check_lifetime(claims, now=now)
+        return claims
     except TokenError as error:
         lent = keys_lent_for(token, settings.access_keys, now=now)
         if not lent:
@@ -221,10 +236,15 @@ def _user_id(claims: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _without_secrets(query: str) -> str:
-    kept = [
-        part
-        for part in query.split("&")
-        if unquote(part.partition("=")[0]).lower() not in {"access_token", "id"}
-    ]
-    return "&".join(kept)
+def _parameters(query: str) -> tuple[dict[str, list[str]], str]:
+    """The parameters of `_NAMES`, and the query without those that are secrets, as it came."""
+    found: dict[str, list[str]] = {}
+    rest = []
+    for part in query.split("&"):
+        name, _, value = part.partition("=")
+        name = unquote_plus(name).lower()
+        if name in _NAMES:
+            found.setdefault(name, []).append(unquote_plus(value))
+        if name not in _SECRETS:
+            rest.append(part)
+    return found, "&".join(rest)

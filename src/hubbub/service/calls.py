@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
 from msgspec import Struct
-from starlette.types import Receive, Scope
+from starlette.types import Receive, Scope, Send
 
 from hubbub.service.access import HUB_NAME_RULE, Refusal, is_hub_name
 from hubbub.service.node import Node
@@ -19,6 +19,7 @@ from hubbub.service.registry import Hub
 from hubbub.service.session import Connection
 
 __all__ = [
+    "WHOLE_BODY",
     "Answer",
     "Call",
     "Handler",
@@ -46,6 +47,8 @@ _CODES: Final = {
     503: "ServiceUnavailable",
     504: "GatewayTimeout",
 }
+# Where a scope has the body of a request that is answered at once, see `direct`.
+WHOLE_BODY: Final = "hubbub.body"
 _JSON_TYPE: Final = ((b"content-type", b"application/json"),)
 _MAX_NAME: Final = 1024  # characters of a group or user (REST API reference)
 _MAX_STREAM_ID: Final = 100  # characters (swagger 2024-12-01)
@@ -68,6 +71,7 @@ _RULES: Final = {
     ),
 }
 _LIST_RULE: Final = ("Expected one name or several with commas between.", 12 * 1024)
+_NO_BODY: Final = frozenset({204})
 _FLAGS: Final = {"true": True, "false": False}
 
 
@@ -82,6 +86,17 @@ class Answer(Struct, frozen=True):
     def json(cls, value: object, *headers: tuple[bytes, bytes]) -> "Answer":
         """`value` as JSON."""
         return cls(msgspec.json.encode(value), (*_JSON_TYPE, *headers))
+
+    async def send(self, scope: Scope, send: Send) -> None:
+        """Answer the request of `scope`."""
+        status = self.status or 200
+        body, headers = self.body, list(self.headers)
+        if status not in _NO_BODY:
+            headers.append((b"content-length", b"%d" % len(body)))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        if scope["method"] == "HEAD":
+            body = b""
+        await send({"type": "http.response.body", "body": body})
 
 
 class RestError(Refusal):
@@ -206,6 +221,11 @@ class Call(Struct, frozen=True):
         if self.ready is not None:
             return self.ready
         limit = self.node.settings.max_body_size
+        whole: bytes | None = self.scope.get(WHOLE_BODY)
+        if whole is not None:
+            if len(whole) > limit:
+                raise _too_large(limit)
+            return whole
         declared = header(self.scope, b"content-length")
         if declared is not None and declared.isdigit() and int(declared[:20]) > limit:
             raise _too_large(limit)

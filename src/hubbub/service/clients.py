@@ -25,7 +25,7 @@ from hubbub.protocol.negotiate import (
 )
 from hubbub.service.access import ClientAccess, Refusal, admit_client, check_transport
 from hubbub.service.backplane.backplane import BackplaneError
-from hubbub.service.calls import Answer
+from hubbub.service.calls import Answer, header
 from hubbub.service.cluster.parcel import Kind
 from hubbub.service.cluster.questions import UnansweredError
 from hubbub.service.cluster.visits import Visits
@@ -40,6 +40,8 @@ __all__ = ["ClientEndpoint"]
 _logger = logging.getLogger("hubbub.service")
 _EVENTS: Final = "text/event-stream"
 _T = TypeVar("_T")
+_JSON: Final = ((b"content-type", b"application/json"),)
+_TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
 _NO_CACHE: Final = {
     "Cache-Control": "no-cache, no-store",
     "Expires": "Thu, 01 Jan 1970 00:00:00 GMT",
@@ -58,32 +60,26 @@ class ClientEndpoint:
         path = request.scope["path"].rstrip("/").lower()
         try:
             if path == "/client/negotiate":
-                return self._negotiate(request)
+                return _Sent(self.negotiate(request.scope))
             if path == "/client":
                 return await self._serve(request)
         except (BackplaneError, UnansweredError) as error:
             _logger.warning("%s %s: %s", request.method, path, error)
             return PlainTextResponse(f"{error} Try again later.", 503)
         except Refusal as refusal:
-            # A request that comes after the end of its connection is nothing to tell an operator.
-            _logger.log(
-                logging.DEBUG if refusal.status == 404 else logging.INFO,
-                "refused %s %s: %d %s %s",
-                request.method,
-                path,
-                refusal.status,
-                refusal,
-                refusal.advice,
-            )
-            # The reason of a 401 is in its header, as in the original.
-            text = "" if refusal.status == 401 else str(refusal)
-            return PlainTextResponse(text, refusal.status, headers=dict(refusal.headers))
+            return _Sent(_refuse(request.scope, refusal))
         return PlainTextResponse("There is nothing here.", 404)
 
-    def _negotiate(self, request: Request) -> ASGIApp:
-        if request.method != "POST":
-            return PlainTextResponse("", 405, headers={"Allow": "POST"})
-        access = self._admit(request)
+    def negotiate(self, scope: Scope) -> Answer:
+        """The answer to a request to /client/negotiate. Its body does not matter."""
+        if scope["method"] != "POST":
+            return Answer(b"", ((b"allow", b"POST"), _TEXT), 405)
+        try:
+            return self._negotiate(self._admit(scope))
+        except Refusal as refusal:
+            return _refuse(scope, refusal)
+
+    def _negotiate(self, access: ClientAccess) -> Answer:
         try:
             version = parse_negotiate_version(_parameter(access, "negotiateVersion"))
         except NegotiateError as error:
@@ -107,7 +103,7 @@ class ClientEndpoint:
     async def _serve(self, request: Request) -> ASGIApp:
         if request.method not in {"GET", "POST", "DELETE"}:
             return PlainTextResponse("", 405, headers={"Allow": "GET, POST, DELETE"})
-        access = self._admit(request)
+        access = self._admit(request.scope)
         if access.connection_token is None:
             raise Refusal(400, "Connection ID required")
         connection = self._node.find(access)
@@ -184,13 +180,44 @@ class ClientEndpoint:
             # From here on it is found on this node.
             return await self._receive(request, access, self._node.find(access))
 
-    def _admit(self, request: Request) -> ClientAccess:
+    def _admit(self, scope: Scope) -> ClientAccess:
+        authorization = header(scope, b"authorization")
         return admit_client(
             self._node.settings,
-            query=request.scope["query_string"].decode("latin-1"),
-            authorization=request.headers.get("authorization"),
-            accepts_query_token=_EVENTS in request.headers.get("accept", ""),
+            query=scope["query_string"].decode("latin-1"),
+            authorization=authorization.decode("latin-1") if authorization is not None else None,
+            accepts_query_token=_EVENTS.encode() in (header(scope, b"accept") or b""),
         )
+
+
+class _Sent:
+    """An answer as an ASGI app."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._answer.send(scope, send)
+
+
+def _refuse(scope: Scope, refusal: Refusal) -> Answer:
+    # A request that comes after the end of its connection is nothing to tell an operator.
+    _logger.log(
+        logging.DEBUG if refusal.status == 404 else logging.INFO,
+        "refused %s %s: %d %s %s",
+        scope["method"],
+        scope["path"].rstrip("/").lower(),
+        refusal.status,
+        refusal,
+        refusal.advice,
+    )
+    # The reason of a 401 is in its header, as in the original.
+    text = "" if refusal.status == 401 else str(refusal)
+    headers = [
+        (name.lower().encode("latin-1"), value.encode("latin-1"))
+        for name, value in refusal.headers.items()
+    ]
+    return Answer(text.encode(), (*headers, _TEXT), refusal.status)
 
 
 def _existing(connection: Connection | None) -> Connection:
@@ -254,12 +281,5 @@ def _parameter(access: ClientAccess, name: str) -> str | None:
     return unquote_plus(values[-1]) if values else None
 
 
-def _json(response: NegotiateResponse) -> ASGIApp:
-    body = response.encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-    return answer
+def _json(response: NegotiateResponse) -> Answer:
+    return Answer(response.encode(), _JSON)

@@ -138,7 +138,11 @@ class _IssuerKeys:
             ):
                 if response.status != 200:
                     raise ValueError(f"it answered {response.status}")
-                text = await response.content.read(_MAX_KEYS_BYTES)
+                text = bytearray()
+                async for piece in response.content.iter_any():
+                    text += piece
+                    if len(text) > _MAX_KEYS_BYTES:
+                        raise ValueError(f"it answered more than {_MAX_KEYS_BYTES} bytes")
         except aiohttp.ClientError as error:
             raise OSError(str(error) or type(error).__name__) from None
         return {key.key_id: key for key in jwt.PyJWKSet.from_json(text.decode()).keys if key.key_id}

@@ -1,20 +1,32 @@
-"""HTTP/1.1 by uvicorn, with limits that it leaves to a proxy: how long and how large a head may be,
-and how long a client may leave an answer untaken.
+"""HTTP/1.1 connections: one parser, limits that uvicorn leaves to a proxy, and three ways on.
 
-A head is the request line and the headers. What comes after it is limited where it is read.
+A WebSocket upgrade goes to `upgrade`, what can be answered at once to `direct`, and the rest to
+uvicorn's own protocol, which runs the ASGI app. A head is the request line and the headers. What
+comes after it is limited where it is read.
 """
 
 import asyncio
-import re
+import logging
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import (
+    HEADER_VALUE_RE,
+    STATUS_LINE,
+    HttpToolsProtocol,
+)
+from uvicorn.server import ServerState
 
+from hubbub.service.calls import Answer
+from hubbub.service.deadlines import NEVER, Deadlines
+from hubbub.service.direct import Direct, DirectHandler
 from hubbub.service.node import Node
 from hubbub.service.transports.upgrade import answer_upgrade
 
 __all__ = ["LimitedHttp"]
 
+_logger = logging.getLogger("hubbub.service")
 # The original allows 16 KB of headers and an address of 12 KB (REST API reference, "Limits").
 _MAX_HEAD_BYTES: Final = 28 * 1024
 _TOO_LARGE: Final = (
@@ -22,128 +34,339 @@ _TOO_LARGE: Final = (
     b"content-length: 0\r\nconnection: close\r\n\r\n"
 )
 _HEAD_END: Final = b"\r\n\r\n"
-# Clients that would rather speak HTTP/2 ask so beside their request, and take no for an answer
-# (RFC 9113, 3.1). The parser would take the rest of the connection for HTTP/2.
-_OTHER_UPGRADE: Final = re.compile(rb"^upgrade(?=:\s*h2c\b)", re.IGNORECASE | re.MULTILINE)
+_INVALID: Final = "Invalid HTTP request received."
+_FAILED: Final = Answer(
+    b"Internal Server Error", ((b"content-type", b"text/plain; charset=utf-8"),), 500
+)
+_NO_BODY: Final = 204
 
 
-class LimitedHttp(HttpToolsProtocol):
+class LimitedHttp(asyncio.Protocol):
     """One HTTP connection. What is too slow or too large ends it, and it alone."""
 
-    def __init__(self, node: Node, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.node = node
+    __slots__ = (
+        "_app_state",
+        "_body",
+        "_config",
+        "_deadlines",
+        "_direct",
+        "_handler",
+        "_head_bytes",
+        "_head_due",
+        "_headers",
+        "_is_awaiting_head",
+        "_is_delegated",
+        "_is_in_body",
+        "_loop",
+        "_node",
+        "_parser",
+        "_send_timer",
+        "_state",
+        "_transport",
+        "_upgrade",
+        "_url",
+        "_uvicorn",
+    )
+
+    def __init__(
+        self,
+        node: Node,
+        direct: Direct,
+        deadlines: Deadlines,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._node = node
+        self._direct = direct
+        self._deadlines = deadlines
+        self._config = config
+        self._state = server_state
+        self._app_state = app_state
+        self._loop = _loop or asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._uvicorn: HttpToolsProtocol | None = None
+        self._parser: Any = httptools.HttpRequestParser(self)
+        # As uvicorn does: a request that follows the last one must not take its answer away.
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self._head_bytes = 0
+        self._head_due = NEVER
+        self._send_timer: asyncio.TimerHandle | None = None  # only while the client leaves data
+        self._is_awaiting_head = False
         self._is_in_body = False
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._send_timer: asyncio.TimerHandle | None = None
+        # Of the request that is being read.
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._handler: DirectHandler | None = None
+        self._body = b""
+        self._is_delegated = False
+        self._upgrade = b""
+
+    # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first request."""
-        super().connection_made(transport)  # type: ignore[arg-type]
-        self._wait_for_head()
+        self._transport = transport  # type: ignore[assignment]
+        self._state.connections.add(self)  # type: ignore[arg-type]
+        self._deadlines.add(self)
+        self._await_head()
 
     def data_received(self, data: bytes) -> None:
-        """Count what comes before a head is complete."""
-        if self._head_timer is None and self._is_idle:
+        """Count what comes before a head is complete; read the rest."""
+        if self._uvicorn is not None:
+            self._uvicorn._unset_keepalive_if_required()
+        if not self._is_awaiting_head and self._is_idle:
             # Also for what is no request: an empty line, or a body whose request has been answered.
-            self._wait_for_head()
+            self._await_head()
         # Such a body has its time like a head, but is let in: closing on a client that sends still
         # would take the answer from it.
-        if self._head_timer is not None and not self._is_in_body:
+        if self._is_awaiting_head and not self._is_in_body:
             self._head_bytes += len(data)
             if self._head_bytes > _MAX_HEAD_BYTES and not self._holds_head_end(data):
-                self.transport.write(_TOO_LARGE)
-                self.transport.close()
+                self._transport.write(_TOO_LARGE)
+                self._transport.close()
                 return
-            if b"h2c" in data:
-                data = _without_other_upgrade(data)
-        super().data_received(data)
+        try:
+            self._feed(data)
+        except httptools.HttpParserError:
+            protocol = self._delegate()
+            protocol.logger.warning(_INVALID)
+            protocol.send_400_response(_INVALID)
+            return
+        if self._handler is not None:
+            self._pass_on()  # the rest of its body has to be waited for
 
-    def on_message_begin(self) -> None:
-        """Begin to wait for the rest of the head; a pipelined request is not the first."""
-        if self._head_timer is None:
-            self._wait_for_head()
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        """Stop waiting for the head."""
-        self._stop_head_timer()
-        self._is_in_body = True
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        """Wait for the next head where the request was answered before it was complete."""
-        self._is_in_body = False
-        if self._head_timer is not None:
-            self._stop_head_timer()
-            self._wait_for_head()
-        super().on_message_complete()
+    def eof_received(self) -> None:
+        """The client sends no more. Returning nothing closes the socket."""
 
     def pause_writing(self) -> None:
         """The client leaves its answer untaken: for a while, not for ever."""
-        super().pause_writing()
         if self._send_timer is None:
-            timeout = self.node.settings.send_timeout
-            self._send_timer = self.loop.call_later(timeout, self.transport.abort)
+            timeout = self._node.settings.send_timeout
+            self._send_timer = self._loop.call_later(timeout, self._transport.abort)
+        if self._uvicorn is not None:
+            self._uvicorn.pause_writing()
 
     def resume_writing(self) -> None:
         """The client has taken most of it."""
         self._stop_send_timer()
-        super().resume_writing()
+        if self._uvicorn is not None:
+            self._uvicorn.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
-        self._stop_head_timer()
-        self._stop_send_timer()
-        super().connection_lost(exc)
+        self._leave()
+        if self._uvicorn is not None:
+            self._uvicorn.connection_lost(exc)
 
-    def handle_websocket_upgrade(self) -> None:
+    # What uvicorn's server and the deadlines call.
+
+    def shutdown(self) -> None:
+        """The server stops: end after the answer that is on its way."""
+        if self._uvicorn is None:
+            self._transport.close()
+        else:
+            self._uvicorn.shutdown()
+
+    def expire(self, now: float) -> None:
+        """End what has taken too long."""
+        if now >= self._head_due and not self._transport.is_closing():
+            self._transport.close()
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """Begin to wait for the rest of the head; a pipelined request is not the first."""
+        if not self._is_awaiting_head:
+            self._await_head()
+        self._url = b""
+        self._headers = []
+        self._is_delegated = False
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the address."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """Stop waiting for the head, and choose the way on."""
+        self._is_awaiting_head = False
+        self._head_due = NEVER
+        self._is_in_body = True
+        self._upgrade = b""
+        parser = self._parser
+        method = parser.get_method()
+        if parser.should_upgrade() and method != b"CONNECT":
+            upgrades = [value for name, value in self._headers if name == b"upgrade"]
+            self._upgrade = upgrades[-1].lower()
+            return  # the parser ends here, see `_feed`
+        if self._transport.is_closing():
+            return  # a request after the last one
+        if self._is_free and parser.get_http_version() == "1.1":
+            self._handler = self._direct.find(method, self._url, self._headers)
+            self._body = b""
+        if self._handler is None:
+            self._pass_on()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        if self._handler is not None:
+            self._body = self._body + body if self._body else body
+        elif self._is_delegated:
+            self._delegate().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Answer, where that can be done at once.
+
+        Wait for the next head where the request was answered before it was complete.
+        """
+        self._is_in_body = False
+        if self._is_awaiting_head:
+            self._await_head()
+        handler = self._handler
+        if handler is not None:
+            self._handler = None
+            self._answer(handler)
+        elif self._is_delegated:
+            self._delegate().on_message_complete()
+
+    # The three ways on.
+
+    def _feed(self, data: bytes) -> None:
+        while True:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = data[upgrade.args[0] :]
+            else:
+                return
+            if self._upgrade == b"websocket":
+                self._open_websocket(rest)
+                return
+            if not self._upgrade:
+                return  # CONNECT has been refused; what follows belongs to nobody
+            # RFC 9110, 7.8: any other upgrade is ignored. Clients that would rather speak HTTP/2
+            # ask so beside their request, but the parser leaves out the body of every upgrade.
+            data = self._head_without_upgrade() + rest
+
+    def _open_websocket(self, rest: bytes) -> None:
         """Hand the socket over, with the head as it has been parsed here."""
-        self._stop_head_timer()
-        self.connections.discard(self)
-        answer_upgrade(
-            self.node,
-            self.scope["method"],
-            self.url.decode("latin-1"),
-            self.headers,
-            self.transport,
-            self.connections,
+        parser = self._parser
+        self._leave()
+        transport = answer_upgrade(
+            self._node,
+            parser.get_method().decode("ascii"),
+            self._url.decode("latin-1"),
+            self._headers,
+            self._transport,
+            self._state.connections,
         )
-        # The parser holds this object: without that it is gone now, and not when cycles are sought.
-        self.parser = None  # type: ignore[assignment]  # as uvicorn does itself at the end
+        if transport is not None and rest:
+            transport.data_received(rest)
+
+    def _answer(self, handler: DirectHandler) -> None:
+        """Write the answer of `handler` as uvicorn writes those of ASGI apps."""
+        try:
+            answer = handler(self._body)
+            _check(answer)
+        except Exception:  # the connection and its other requests must survive a defect
+            _logger.exception("a request was not answered")
+            answer = _FAILED
+        self._body = b""
+        is_last = not self._parser.should_keep_alive()
+        status = answer.status or 200
+        lines = [STATUS_LINE[status]]
+        for name, value in (*self._state.default_headers, *answer.headers):
+            is_last = is_last or (name == b"connection" and value.lower() == b"close")
+            if name != b"connection":
+                lines += (name, b": ", value, b"\r\n")
+        if status != _NO_BODY:
+            lines.append(b"content-length: %d\r\n" % len(answer.body))
+        lines += (b"connection: close\r\n\r\n" if is_last else b"\r\n", answer.body)
+        self._transport.write(b"".join(lines))
+        if is_last:
+            self._transport.close()
+        self._head_due = self._loop.time() + self._config.timeout_keep_alive
+
+    def _pass_on(self) -> None:
+        """Have uvicorn answer the request, as far as it has come."""
+        protocol = self._delegate()
+        self._handler = None
+        self._is_delegated = True
+        protocol.on_message_begin()
+        protocol.on_url(self._url)
+        for name, value in self._headers:
+            protocol.on_header(name, value)
+        protocol.on_headers_complete()
+        if self._body:
+            protocol.on_body(self._body)
+            self._body = b""
+
+    def _delegate(self) -> HttpToolsProtocol:
+        """uvicorn's protocol for this connection, made when it is first needed."""
+        protocol = self._uvicorn
+        if protocol is None:
+            protocol = HttpToolsProtocol(self._config, self._state, self._app_state, self._loop)
+            protocol.connection_made(self._transport)
+            protocol.connections.discard(protocol)  # this object stands for it
+            protocol.parser = self._parser
+            if self._send_timer is not None:
+                protocol.pause_writing()
+            self._uvicorn = protocol
+        return protocol
+
+    # The rest is between these.
 
     @property
     def _is_idle(self) -> bool:
-        """Whether no request is being read or answered."""
-        return self.cycle is None or self.cycle.response_complete
+        """Whether no request is being answered."""
+        protocol = self._uvicorn
+        return protocol is None or protocol.cycle is None or protocol.cycle.response_complete
+
+    @property
+    def _is_free(self) -> bool:
+        """Whether an answer may be written now: none is due before it, and the client reads."""
+        return self._send_timer is None and self._is_idle
+
+    def _head_without_upgrade(self) -> bytes:
+        parser = self._parser
+        version = parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (parser.get_method(), self._url, version)]
+        lines += [name + b": " + value for name, value in self._headers if name != b"upgrade"]
+        return b"\r\n".join((*lines, b"", b""))
 
     def _holds_head_end(self, data: bytes) -> bool:
         """Whether a body that came along is what made the piece so long."""
         end = data.find(_HEAD_END)
         return end >= 0 and self._head_bytes - len(data) + end <= _MAX_HEAD_BYTES
 
-    def _wait_for_head(self) -> None:
+    def _await_head(self) -> None:
         self._head_bytes = 0
-        self._head_timer = self.loop.call_later(self.node.settings.head_timeout, self._give_up)
-
-    def _stop_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        self._is_awaiting_head = True
+        self._head_due = self._loop.time() + self._node.settings.head_timeout
 
     def _stop_send_timer(self) -> None:
         if self._send_timer is not None:
             self._send_timer.cancel()
             self._send_timer = None
 
-    def _give_up(self) -> None:
-        self._head_timer = None
-        if not self.transport.is_closing():
-            self.transport.close()
+    def _leave(self) -> None:
+        """This object has nothing more to do with the socket."""
+        self._stop_send_timer()
+        self._deadlines.discard(self)
+        self._state.connections.discard(self)
+        # The parser holds this object: without that it is gone now, and not when cycles are sought.
+        self._parser = None
+        if self._uvicorn is not None:
+            self._uvicorn.parser = None  # type: ignore[assignment]  # as it does itself at the end
 
 
-def _without_other_upgrade(data: bytes) -> bytes:
-    """`data` with a header that asks for HTTP/2 renamed, where it is in the head."""
-    head, end, rest = data.partition(_HEAD_END)
-    return _OTHER_UPGRADE.sub(b"x-upgrade", head) + end + rest
+def _check(answer: Answer) -> None:
+    """Refuse to write a header that would begin another, as uvicorn does."""
+    for name, value in answer.headers:
+        if HEADER_VALUE_RE.search(value):
+            raise ValueError(f"the header {name!r} has a value that is none")

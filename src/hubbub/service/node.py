@@ -43,7 +43,7 @@ _NO_UPSTREAM: Final = (
 
 
 class Node:
-    """The hubs and connections of one process. Satisfies `session.Owner`."""
+    """The hubs and connections of one process. Satisfies `Owner`."""
 
     def __init__(self, settings: ServiceSettings, store: Store | None = None) -> None:
         """`store` is open, and stays its opener's to close. Default: nothing outlives the node."""
@@ -130,16 +130,24 @@ class Node:
         )
 
     def check(self, access: ClientAccess) -> None:
-        """Raise the `Refusal` that `connect` would be answered with, if any."""
+        """Raise the `Refusal` that `connect` would be answered with, if any.
+
+        A client that comes back to what has been forgotten has left its old socket: that ends here,
+        even if its loss would be noticed only later, and the client begins anew.
+        """
         if access.connection_token is None:
             return  # negotiation may be left out
         connection = self.find(access)
         if connection is None:
             self.tickets.open(access)
-        elif connection.state in {State.HANDSHAKE, State.OPEN} and not connection.is_resumable:
+            return
+        if connection.is_resumable:
+            return
+        if connection.state is State.OPEN and connection.replay is not None:
+            connection.leave()
+        if connection.state in {State.HANDSHAKE, State.OPEN}:
             raise Refusal(409, "The connection is in use.")
-        elif not connection.is_resumable:
-            raise Refusal(404, "No Connection with that ID")
+        raise Refusal(404, "No Connection with that ID")
 
     def connect(self, access: ClientAccess, transport: Transport) -> Connection:
         """The connection that `transport` carries from here on.

@@ -14,9 +14,9 @@ from hubbub.protocol.codec import CODECS, JSON, MESSAGEPACK, Codec
 from hubbub.protocol.jsoncodec import json_invocation
 from hubbub.protocol.messages import Invocation, Message
 from hubbub.service.calls import RestError
-from hubbub.service.wire import EncodedMessage, Sendable, Wire
+from hubbub.service.wire import EncodedMessage, Sendable, Wire, transcode
 
-__all__ = ["CONTENT_TYPES", "LazyMessage", "Payload", "decode_payload", "transcode"]
+__all__ = ["CONTENT_TYPES", "LazyMessage", "Payload", "decode_payload"]
 
 CONTENT_TYPES: Final = ("application/json", "application/octet-stream", "application/x-msgpack")
 _NO_ARGUMENTS: Final = b"[]"
@@ -149,16 +149,6 @@ def decode_invocation(body: bytes) -> Payload:
     except _MALFORMED as error:
         raise _bad(_JSON_FORM, error) from None
     return _JsonPayload(_checked(content.target), _argument_list(bytes(content.arguments)))
-
-
-def transcode(json: bytes, codec: Codec) -> Raw:
-    """JSON bytes as a value of `codec`. Raises `ProtocolError` where it cannot be said there."""
-    if codec is JSON:
-        return Raw(json)
-    try:
-        return codec.encode_value(msgspec.json.decode(json))
-    except (*_MALFORMED, OverflowError) as error:
-        raise ProtocolError(f"It cannot be said in {codec.name}: {error}") from None
 
 
 def _read_json(body: bytes) -> _JsonBody | _PascalBody:

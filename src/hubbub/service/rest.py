@@ -26,7 +26,6 @@ __all__ = ["RestApi"]
 _logger = logging.getLogger("hubbub.service")
 _MAX_URI: Final = 12 * 1024  # bytes (REST API reference, "Limits")
 _MAX_HEADERS: Final = 16 * 1024
-_NO_BODY: Final = frozenset({204})
 _HEALTH: Final = frozenset({"/api/health", "/api/v1/health"})
 _SWAGGER: Final = "/api/swagger"
 _ANONYMOUS: Final = frozenset({*_HEALTH, _SWAGGER})
@@ -46,29 +45,34 @@ class RestApi:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whose path begins with /api/."""
+        answer = await self.answer(scope, receive)
+        await answer.send(scope, send)
+
+    async def answer(self, scope: Scope, receive: Receive) -> Answer:
+        """The answer to a request. Sends wait for nothing, unless `has_to_ask` or for the body."""
         try:
-            answer = await self._answer(scope, receive)
+            return await self._answer(scope, receive)
         except Refusal as refusal:
-            answer = _refuse(scope, refusal)
+            return _refuse(scope, refusal)
         except StoreError as error:
             _logger.error("%s", error)
-            answer = RestError(503, f"{error} Try again later.").answer()
+            return RestError(503, f"{error} Try again later.").answer()
         except (BackplaneError, UnansweredError) as error:
             _logger.warning("%s %s: %s", scope["method"], scope["path"], error)
-            answer = RestError(503, f"{error} Try again later.").answer()
+            return RestError(503, f"{error} Try again later.").answer()
         except Exception:
             # A defect in one call must not end the caller's connection without a word.
             _logger.exception("%s %s failed", scope["method"], scope["path"])
-            answer = RestError(500, "The service failed; its log says why.").answer()
-        status = answer.status or 200
-        body = answer.body
-        headers = list(answer.headers)
-        if status not in _NO_BODY:
-            headers.append((b"content-length", b"%d" % len(body)))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        if scope["method"] == "HEAD":
-            body = b""
-        await send({"type": "http.response.body", "body": body})
+            return RestError(500, "The service failed; its log says why.").answer()
+
+    def has_to_ask(self, scope: Scope) -> bool:
+        """Whether somebody else has to be asked: other nodes, or who issued the token."""
+        if self._node.cluster is not None:
+            return True
+        if self._entra is None:
+            return False
+        value = header(scope, b"authorization") or b""
+        return is_entra_token(value.decode("latin-1").partition(" ")[2].strip())
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         raw_path: bytes = scope["raw_path"]

@@ -12,6 +12,8 @@ from typing import Final
 import uvicorn
 
 from hubbub.service.app import create_app
+from hubbub.service.deadlines import Deadlines
+from hubbub.service.direct import Direct
 from hubbub.service.limitedhttp import LimitedHttp
 from hubbub.service.node import Node
 from hubbub.service.settings import ServiceSettings
@@ -52,7 +54,7 @@ def configure(node: Node) -> uvicorn.Config:
     """How uvicorn serves `node`."""
     return uvicorn.Config(
         create_app(node),
-        http=partial(LimitedHttp, node),  # type: ignore[arg-type]
+        http=partial(LimitedHttp, node, Direct(node), Deadlines()),  # type: ignore[arg-type]
         ws=WebSocketTransport,  # which LimitedHttp makes itself
         lifespan="off",
         access_log=False,

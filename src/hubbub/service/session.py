@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import Enum, auto
-from typing import Final, Protocol
+from typing import Final
 
 from hubbub.errors import ProtocolError
 from hubbub.protocol.codec import JSON, VERSIONS, encode_handshake_response
@@ -25,46 +25,15 @@ from hubbub.protocol.messages import (
 )
 from hubbub.protocol.replay import Replay
 from hubbub.service.access import ClientAccess
+from hubbub.service.owner import Owner
 from hubbub.service.settings import ServiceSettings
 from hubbub.service.tickets import Ticket
 from hubbub.service.transports.transport import Transport
 from hubbub.service.upstream.inbox import Inbox
 
-__all__ = ["Connection", "Owner", "State"]
+__all__ = ["Connection", "State"]
 
 _logger = logging.getLogger("hubbub.service")
-
-
-class Owner(Protocol):
-    """Who keeps the connections: a node."""
-
-    @property
-    def settings(self) -> ServiceSettings:
-        """The settings of the service."""
-
-    def admits(self, connection: "Connection") -> bool:
-        """Whether the handshake can be answered at once; else `admit` is called in time."""
-
-    def opened(self, connection: "Connection") -> None:
-        """The handshake is done: the connection may be sent to."""
-
-    def closed(self, connection: "Connection") -> None:
-        """The connection is not to be sent to any more."""
-
-    def completed(self, connection: "Connection", completion: Completion) -> None:
-        """The client has answered an invocation."""
-
-    def invoked(self, connection: "Connection", message: Invocation | StreamInvocation) -> None:
-        """The client calls a method of the app."""
-
-    def gone(self, connection: "Connection") -> None:
-        """The connection's transport has ended for good."""
-
-    def deliver(self, connection: "Connection", records: bytes, count: int) -> None:
-        """Send `count` records to one connection, after what has been accepted for it before."""
-
-    def dismiss(self, connection: "Connection", message: Close) -> None:
-        """Close a connection after what has been accepted for it before."""
 
 
 class State(Enum):
@@ -277,6 +246,11 @@ class Connection:
         self.close_reason = self.close_reason or reason
         self._end(State.CLOSED)
         self._owner.gone(self)
+
+    def leave(self) -> None:
+        """The client has left its transport, which need not know it yet, and is not resumed."""
+        self.transport.abandon()
+        self.lost("The client came back when too much had been sent to it.")
 
     def fail(self) -> None:
         """Something of ours went wrong here: give the connection up, and its socket with it."""

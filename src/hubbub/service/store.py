@@ -243,7 +243,8 @@ class SqliteStore:
             try:
                 await loop.run_in_executor(self._thread, self._commit, statements)
                 failure = None
-            except sqlite3.Error as error:
+            except Exception as error:
+                # Whoever waits must hear of it, and the next batch must be written.
                 failure = StoreError(f"The store could not be written: {error}")
             for write in batch:
                 # A caller that has gone away has cancelled it.

@@ -1,17 +1,17 @@
 """What goes out, as bytes: encoded once for each encoding, framed once for each wire."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 from msgspec import Raw
 
 from hubbub.errors import ProtocolError
-from hubbub.protocol.codec import JSON, MESSAGEPACK, Codec
+from hubbub.protocol.codec import JSON, Codec
 from hubbub.protocol.jsoncodec import json_invocation
 from hubbub.protocol.messages import Invocation, Message
 
-__all__ = ["EncodedMessage", "Sendable", "Wire"]
+__all__ = ["EncodedMessage", "Sendable", "Wire", "transcode"]
 
 
 class Wire:
@@ -88,17 +88,17 @@ class EncodedMessage:
                 return json_invocation(self._target, self._arguments)
             # Only here are arguments opened: JSON came in and another encoding goes out.
             return codec.encode(
-                Invocation(target=self._target, arguments=_transcode(self._arguments, codec))
+                Invocation(target=self._target, arguments=transcode(self._arguments, codec))
             )
         except UnicodeEncodeError as error:
             raise ProtocolError(f"The target is no text: {error}") from None
 
 
-def _transcode(arguments: bytes, codec: Codec) -> Raw:
+def transcode(json: bytes, codec: Codec) -> Raw:
+    """JSON bytes as a value of `codec`. Raises `ProtocolError` where it cannot be said there."""
+    if codec is JSON:
+        return Raw(json)
     try:
-        value: Any = msgspec.json.decode(arguments)
-        return codec.encode_value(value)
-    except (msgspec.MsgspecError, UnicodeError, OverflowError, TypeError, RecursionError) as error:
-        raise ProtocolError(
-            f"The arguments cannot be said in {MESSAGEPACK.name}: {error}"
-        ) from None
+        return codec.encode_value(msgspec.json.decode(json))
+    except (msgspec.MsgspecError, ValueError, OverflowError, TypeError, RecursionError) as error:
+        raise ProtocolError(f"It cannot be said in {codec.name}: {error}") from None

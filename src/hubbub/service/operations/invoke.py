@@ -11,10 +11,11 @@ from hubbub.errors import ProtocolError
 from hubbub.protocol.codec import Codec
 from hubbub.protocol.messages import Completion, Message, StreamItem
 from hubbub.service.calls import Answer, Call, RestError
-from hubbub.service.payload import LazyMessage, decode_payload, transcode
+from hubbub.service.payload import LazyMessage, decode_payload
 from hubbub.service.results import ConnectionLostError
 from hubbub.service.router import Envelope, One
 from hubbub.service.session import Connection
+from hubbub.service.wire import transcode
 
 __all__ = ["complete_stream", "invoke_connection", "send_to_stream"]
 

@@ -1,19 +1,23 @@
 """WebSocket upgrade requests: who may connect, and the answer (RFC 6455, 4.2).
 
-What the request has to look like is checked by `websockets`; what comes after the answer is
-`websocket`'s.
+A request that looks as the RFC has it is answered here; `websockets` judges every other. What comes
+after the answer is `websocket`'s.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
-from functools import partial
+import re
+import time
+from collections.abc import Callable, Sequence
+from email.utils import formatdate
+from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from websockets.datastructures import Headers
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
+from websockets.utils import accept_key
 
 from hubbub.protocol.negotiate import WEB_SOCKETS
 from hubbub.service.access import ClientAccess, Refusal, admit_client, check_transport
@@ -29,6 +33,12 @@ __all__ = ["answer_upgrade"]
 _logger = logging.getLogger("hubbub.service")
 _websockets_logger = logging.getLogger("websockets.server")
 
+_KEY: Final = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==")  # 16 bytes in base64
+# As `websockets` writes it.
+_SWITCHING: Final = (
+    b"HTTP/1.1 101 Switching Protocols\r\nDate: %b\r\nUpgrade: websocket\r\n"
+    b"Connection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n\r\n"
+)
 _NO_CACHE: Final = (
     b"Cache-Control: no-cache, no-store\r\n"
     b"Expires: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
@@ -44,24 +54,21 @@ def answer_upgrade(
     node: Node,
     method: str,
     target: str,
-    headers: Iterable[tuple[bytes, bytes]],
+    headers: Sequence[tuple[bytes, bytes]],
     socket: asyncio.Transport,
     peers: set[Any],
     *,
     has_asked: bool = False,
     objection: Refusal | None = None,
-) -> asyncio.Protocol | None:
+) -> "WebSocketTransport | AskingUpgrade | None":
     """Answer the upgrade request for `target`, a path with its query.
 
-    From here on what is returned reads from `socket`, or, where it is `None`, the socket is closed.
-    Where `has_asked`, other nodes have been asked, and one may have an `objection`.
+    From here on what is returned reads from `socket`, or, where there is none, the socket is
+    closed. Names of headers are in lower case. Where `has_asked`, other nodes have been asked who
+    has the connection, and one may have an `objection`.
     """
-    handshake = ServerProtocol(logger=_websockets_logger)
-    headers = tuple(headers)
-    pairs = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
-    request = Request(target, Headers(pairs), method)
     try:
-        access = _admit(node, request)
+        access = _admit(node, target, headers)
         if objection is not None:
             raise objection
         if not has_asked and node.cluster is not None and node.has_to_ask(access):
@@ -75,17 +82,20 @@ def answer_upgrade(
         _logger.info(
             "refused WebSocket %s: %d %s %s", path, refusal.status, refusal, refusal.advice
         )
-        response = handshake.reject(refusal.status, f"{refusal}\n")
+        response = ServerProtocol(logger=_websockets_logger).reject(refusal.status, f"{refusal}\n")
         response.headers.update(refusal.headers)
-        access = None
-    else:
-        response = handshake.accept(request)
-    if access is None or response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
         socket.write(response.serialize())
         socket.close()
         return None
-    head = response.serialize()  # which ends in an empty line
-    socket.write(head[:-2] + _NO_CACHE)
+    head = _plain_answer(method, headers)
+    if head is None:
+        response = _judged(method, target, headers)
+        head = response.serialize()
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            socket.write(head)
+            socket.close()
+            return None
+    socket.write(head[:-2] + _NO_CACHE)  # it ends in an empty line
     transport = WebSocketTransport(node, socket, peers)
     socket.set_protocol(transport)  # first, so that it hears if more is written than is allowed
     transport.open(access)
@@ -96,34 +106,69 @@ def _ask_first(
     visits: "Visits",
     access: ClientAccess,
     socket: asyncio.Transport,
-    answer: Callable[..., asyncio.Protocol | None],
-) -> asyncio.Protocol:
+    answer: Callable[..., WebSocketTransport | AskingUpgrade | None],
+) -> AskingUpgrade:
     asking = AskingUpgrade(visits, access, socket)
     socket.set_protocol(asking)
     asking.start(lambda objection: answer(has_asked=True, objection=objection))
     return asking
 
 
-def _admit(node: Node, request: Request) -> ClientAccess:
-    path, _, query = request.path.partition("?")
-    if path.rstrip("/").lower() == "/server":
+def _admit(node: Node, target: str, headers: Sequence[tuple[bytes, bytes]]) -> ClientAccess:
+    path, _, query = target.partition("?")
+    place = path.rstrip("/").lower()
+    if place == "/server":
         raise Refusal(403, _DEFAULT_MODE)
-    if path.rstrip("/").lower() != "/client":
+    if place != "/client":
         raise Refusal(404, "There is nothing here. Clients connect to /client/?hub=HUB.")
-    allowed = node.settings.allowed_origins
-    for origin in request.headers.get_all("Origin"):  # browsers ask no leave for a WebSocket
-        if "*" not in allowed and origin not in allowed:
-            raise Refusal(
-                403,
-                "Pages of this origin may not connect.",
-                advice=f"Allowed are {', '.join(allowed)}; --allow-origin adds one.",
-            )
-    authorizations = request.headers.get_all("Authorization")
+    authorization: str | None = None
+    for name, value in headers:
+        if name == b"authorization" and authorization is None:
+            authorization = value.decode("latin-1")
+        elif name == b"origin":  # browsers ask no leave for a WebSocket
+            _check_origin(node, value.decode("latin-1"))
     access = admit_client(
-        node.settings,
-        query=query,
-        authorization=authorizations[0] if authorizations else None,
-        accepts_query_token=True,
+        node.settings, query=query, authorization=authorization, accepts_query_token=True
     )
     check_transport(access, WEB_SOCKETS)
     return access
+
+
+def _check_origin(node: Node, origin: str) -> None:
+    allowed = node.settings.allowed_origins
+    if "*" not in allowed and origin not in allowed:
+        raise Refusal(
+            403,
+            "Pages of this origin may not connect.",
+            advice=f"Allowed are {', '.join(allowed)}; --allow-origin adds one.",
+        )
+
+
+def _plain_answer(method: str, headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
+    """The answer to a request that is as RFC 6455, 4.1 has it; `None` where that is in doubt."""
+    found = dict(headers)
+    if (
+        method != "GET"
+        or len(found) != len(headers)  # one of them is there twice
+        or found.get(b"upgrade", b"").lower() != b"websocket"
+        or b"upgrade" not in found.get(b"connection", b"").lower().replace(b" ", b"").split(b",")
+        or found.get(b"sec-websocket-version") != b"13"
+    ):
+        return None
+    key = found.get(b"sec-websocket-key", b"")
+    if _KEY.fullmatch(key) is None:
+        return None
+    date = _date(int(time.time()))
+    return _SWITCHING % (date.encode(), accept_key(key.decode()).encode())
+
+
+def _judged(method: str, target: str, headers: Sequence[tuple[bytes, bytes]]) -> Response:
+    """The answer of `websockets` to any request."""
+    pairs = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
+    handshake = ServerProtocol(logger=_websockets_logger)
+    return handshake.accept(Request(target, Headers(pairs), method))
+
+
+@lru_cache(1)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)

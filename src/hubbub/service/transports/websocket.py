@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Protocol, Side, State
+from websockets.utils import apply_mask
 
 from hubbub.protocol.codec import JSON, MESSAGEPACK, Codec
 from hubbub.protocol.messages import Close
@@ -20,6 +21,10 @@ from hubbub.service.wire import Wire
 
 __all__ = ["WebSocketTransport", "frame_binary", "frame_text"]
 
+# RFC 6455, 5.2: the last or only frame of a message, no extension; then mask bit, length and mask.
+_WHOLE_MESSAGE: Final = frozenset((0x80 | Opcode.TEXT, 0x80 | Opcode.BINARY))
+_MASKED: Final = 0x80
+_SHORT_HEAD: Final = 6
 _websockets_logger = logging.getLogger("websockets.server")
 
 
@@ -54,16 +59,14 @@ class WebSocketTransport(asyncio.Protocol):
 
     carries_binary = True
     has_keep_alive = False
-    __slots__ = ("_connection", "_node", "_peers", "_socket", "_timer", "_ws")
+    __slots__ = ("_connection", "_core", "_node", "_peers", "_socket", "_timer")
 
     def __init__(self, node: Node, socket: asyncio.Transport, peers: set[Any]) -> None:
         """Take over `socket`; `peers` are what the server asks to end when it stops."""
         self._node = node
         self._socket = socket
         self._peers = peers
-        self._ws = Protocol(
-            Side.SERVER, max_size=node.settings.max_message_size, logger=_websockets_logger
-        )
+        self._core: Protocol | None = None  # only once there is something to it
         self._connection: Connection | None = None
         self._timer: asyncio.TimerHandle | None = None
         limit = node.settings.max_pending_bytes
@@ -81,15 +84,10 @@ class WebSocketTransport(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take frames from the socket, cut anywhere."""
-        ws = self._ws
-        ws.receive_data(data)
-        for frame in ws.events_received():
-            assert isinstance(frame, Frame)  # requests are `upgrade`'s
-            self._receive_frame(frame)
-        if ws.parser_exc is not None and self._connection is not None:
-            # The peer broke RFC 6455: the hub's Close message goes first, then the frame with 1002.
-            self._connection.close(Close(error=f"WebSocket error: {ws.parser_exc}"))
-        self._flush()
+        if self._core is None:
+            data = self._receive_short(data)
+        if data:
+            self._receive(data)
         inbox = self._connection.inbox if self._connection is not None else None
         if inbox is not None and inbox.is_full and not self._socket.is_closing():
             self._socket.pause_reading()
@@ -97,7 +95,8 @@ class WebSocketTransport(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """The client sends no more. Returning nothing closes the socket."""
-        self._ws.receive_eof()
+        if self._core is not None:
+            self._core.receive_eof()
 
     def pause_writing(self) -> None:
         """More is on its way to this client than is allowed."""
@@ -153,6 +152,44 @@ class WebSocketTransport(asyncio.Protocol):
         return _WIRES[codec.name]
 
     # The rest is between this class and its core.
+
+    @property
+    def _ws(self) -> Protocol:
+        """The core, made when it is first needed: most connections never say a long message."""
+        core = self._core
+        if core is None:
+            limit = self._node.settings.max_message_size
+            core = self._core = Protocol(Side.SERVER, max_size=limit, logger=_websockets_logger)
+        return core
+
+    def _receive_short(self, data: bytes) -> bytes:
+        """Take short messages that are whole, each in one frame, and return what is left.
+
+        These need no core: there is nothing to keep between two of them.
+        """
+        position, end = 0, len(data)
+        while position + _SHORT_HEAD <= end and data[position] in _WHOLE_MESSAGE:
+            # A length over 125 says that a longer one follows; without the bit it has no mask.
+            length = data[position + 1] - _MASKED
+            start = position + _SHORT_HEAD
+            if not 0 <= length < 126 or start + length > end or self._core is not None:
+                break
+            position = start + length
+            if self._connection is not None:
+                payload = apply_mask(data[start:position], data[start - 4 : start])
+                self._connection.receive(payload)
+        return data[position:] if position else data
+
+    def _receive(self, data: bytes) -> None:
+        ws = self._ws
+        ws.receive_data(data)
+        for frame in ws.events_received():
+            assert isinstance(frame, Frame)  # requests are `upgrade`'s
+            self._receive_frame(frame)
+        if ws.parser_exc is not None and self._connection is not None:
+            # The peer broke RFC 6455: the hub's Close message goes first, then the frame with 1002.
+            self._connection.close(Close(error=f"WebSocket error: {ws.parser_exc}"))
+        self._flush()
 
     def _receive_frame(self, frame: Frame) -> None:
         connection = self._connection

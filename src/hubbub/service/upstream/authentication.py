@@ -16,13 +16,17 @@ from hubbub.protocol.upstreamsettings import Identity
 from hubbub.service.upstream.issuer import ServiceIssuer
 from hubbub.service.upstream.outcome import DeliveryError, Kind
 from hubbub.service.upstream.secret import Secrets
+from hubbub.service.upstream.shared import Shared
 
 if TYPE_CHECKING:  # the HTTP client behind it is slow to load
     from hubbub.service.upstream.web import AppClient
 
 __all__ = ["AzureIdentity", "TokenEndpoint", "TokenSource", "Tokens", "token_source"]
 
-_MARGIN: Final = 300  # seconds before its expiry from which a token is not used any more
+# Seconds before its expiry from which a token is not used any more, or the second half of its
+# life: some issuers give tokens for a minute.
+_MARGIN: Final = 300
+_TIMEOUT: Final = 60.0  # seconds for any source; an Azure identity may look in several places
 _ENDPOINT_TIMEOUT: Final = 30.0  # seconds
 _MAX_TOKEN_ANSWER: Final = 65536  # bytes
 # What Azure sets where an app can have an identity.
@@ -40,35 +44,36 @@ class TokenSource(Protocol):
 
 
 class Tokens:
-    """The tokens in use, by resource. One caller fetches, the others wait for it."""
+    """The tokens in use, by resource, each with the time from which it is to be replaced."""
 
     def __init__(self, source: TokenSource, *, clock: Callable[[], float] = time.time) -> None:
         self.source = source
         self._clock = clock
-        self._tokens: dict[str, tuple[str, int]] = {}
-        self._lock = asyncio.Lock()
+        self._tokens: dict[str, tuple[str, float]] = {}
+        self._fetching = Shared(self._fetch)
 
     def __repr__(self) -> str:
         return f"Tokens({list(self._tokens)}, {self.source!r})"
 
     async def authorization(self, resource: str) -> str:
         """The value of the header `Authorization`. Raises `DeliveryError`."""
-        token = self._fresh(resource)
-        if token is None:
-            async with self._lock:
-                token = self._fresh(resource) or await self._fetch(resource)
+        token, until = self._tokens.get(resource, ("", 0.0))
+        if self._clock() >= until:
+            token = await self._fetching.outcome(resource)
         return f"Bearer {token}"
 
-    def _fresh(self, resource: str) -> str | None:
-        token, expires = self._tokens.get(resource, ("", 0))
-        return token if self._clock() < expires - _MARGIN else None
-
     async def _fetch(self, resource: str) -> str:
+        now = self._clock()
         try:
-            token, expires = await self.source.issue(resource, int(self._clock()))
+            async with asyncio.timeout(_TIMEOUT):
+                token, expires = await self.source.issue(resource, int(now))
+        except TimeoutError:
+            raise DeliveryError(
+                Kind.NO_TOKEN, f"{self.source!r} gave no token within {_TIMEOUT:g} seconds."
+            ) from None
         except ConfigError as error:
             raise DeliveryError(Kind.NO_TOKEN, str(error)) from None
-        self._tokens[resource] = token, expires
+        self._tokens[resource] = token, max(expires - _MARGIN, (now + expires) / 2)
         return token
 
 

@@ -34,7 +34,7 @@ _FIRST_PAUSE: Final = 0.5  # seconds before the first repetition; it doubles wit
 _LONGEST_PAUSE: Final = 10.0
 _TEMPORARY: Final = frozenset({408, 429, 500, 502, 503, 504})
 # No part of the request has reached the app, so sending it again repeats nothing.
-_NEVER_SENT: Final = frozenset({Kind.UNREACHABLE, Kind.NO_TOKEN, Kind.NO_SECRET})
+_NEVER_SENT: Final = frozenset({Kind.UNREACHABLE, Kind.NO_TLS, Kind.NO_TOKEN, Kind.NO_SECRET})
 _UNANSWERED: Final = _NEVER_SENT | {Kind.BROKEN, Kind.CUT_OFF, Kind.TIMEOUT}
 
 Pause = Callable[[float], Awaitable[None]]
@@ -132,14 +132,20 @@ class Courier:
         self, event: Event, template: Template, headers: dict[str, str], body: bytes
     ) -> Outcome:
         try:
-            url = await self._filled(event, template)
+            filled, url = await self._filled(event, template)
             if template.resource is not None:
                 headers["Authorization"] = await self.tokens.authorization(template.resource)
             if template.sign_body:
                 headers[FULL_SIGNATURE] = full_signature(
                     headers, body, self._keys, now=int(time.time())
                 )
-            reply = await self.client.post(url, headers, body, timeout=template.timeout)
+            reply = await self.client.post(
+                url,
+                headers,
+                body,
+                timeout=template.timeout,
+                has_chosen_host=filled.literal_host is None,
+            )
         except DeliveryError as error:
             return Outcome(kind=error.kind, detail=str(error))
         taken = reply.status in {200, 204}
@@ -150,11 +156,11 @@ class Courier:
             body=reply.body,
         )
 
-    async def _filled(self, event: Event, template: Template) -> str:
-        """The URL for `event`, with secrets in place."""
+    async def _filled(self, event: Event, template: Template) -> tuple[Template, str]:
+        """The template with secrets in place, and its URL for `event`."""
         text = await self.secrets.fill(template.url_template)
         if text is template.url_template:
-            return template.url(event.hub, event.category, event.event)
+            return template, template.url(event.hub, event.category, event.event)
         filled = Template(url_template=text)
         url = filled.url(event.hub, event.category, event.event)
         try:
@@ -164,7 +170,7 @@ class Courier:
         if filled.literal_host is not None:
             # A host from a secret is the operator's as well.
             self._trust(self._literal_hosts | {filled.literal_host})
-        return url
+        return filled, url
 
     def _trust(self, hosts: frozenset[str]) -> None:
         """Let requests go to `hosts` wherever they are: the operator has written them."""

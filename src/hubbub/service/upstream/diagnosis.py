@@ -17,6 +17,9 @@ _SHOWN_NAME: Final = 100  # characters of a method name in a sentence
 _ADVICE: Final = {
     Kind.UNREACHABLE: "Nothing listens there. Start the app, or correct host and port in the "
     "template's UrlTemplate; in a container, localhost is the container itself.",
+    Kind.NO_TLS: "Write http:// in the template's UrlTemplate where the app has no TLS. Where it "
+    "has, this machine has to trust its certificate: set SSL_CERT_FILE to that of your own "
+    "authority.",
     Kind.BROKEN: "The app ended the connection or does not speak HTTP there. Look at its log, and "
     "check whether the template says http:// where the app wants https://.",
     Kind.CUT_OFF: "Look at the app's log, and at the proxy's if there is one in between.",

@@ -36,15 +36,35 @@ class GuardedResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         """The addresses of `host` that may be used. Raises `DeliveryError` where none may be."""
-        if self._resolver is None:
-            self._resolver = DefaultResolver()  # it wants a running loop
-        found = await self._resolver.resolve(host, port, family)
+        found = await self._system().resolve(host, port, family)
         is_literal = host.lower() in self.literal_hosts
         reasons = [forbidden(result["host"], is_literal=is_literal) for result in found]
         allowed = [result for result, reason in zip(found, reasons, strict=True) if reason is None]
         if found and not allowed:
             raise _forbidden_host(host, f"resolves to {found[0]['host']}, {reasons[0]}")
         return allowed
+
+    async def check_chosen(self, host: str) -> None:
+        """Check a host that a client has a say in, where it is one of the operator's as well.
+
+        What one template may reach inside is not for clients to reach by another. Raises
+        `DeliveryError`.
+        """
+        if host.lower() not in self.literal_hosts:
+            return
+        check_host(host, is_literal=False)
+        try:
+            found = await self._system().resolve(host, 0, socket.AF_UNSPEC)
+        except OSError:
+            return  # connecting will fail with it, and say so
+        for result in found:
+            if (reason := forbidden(result["host"], is_literal=False)) is not None:
+                raise _forbidden_host(host, f"resolves to {result['host']}, {reason}")
+
+    def _system(self) -> AbstractResolver:
+        if self._resolver is None:
+            self._resolver = DefaultResolver()  # it wants a running loop
+        return self._resolver
 
     async def close(self) -> None:
         """Let go of the system's resolver."""
@@ -77,7 +97,9 @@ def forbidden(host: str, *, is_literal: bool) -> str | None:
         is_odd = meant.is_multicast or meant.is_unspecified or meant.is_reserved
         if is_odd and not meant.is_loopback:
             return "no address of a single machine"
-        if not is_literal and not meant.is_global:
+        # Python calls fec0::/10 global: its time as the private ones of IPv6 is over.
+        is_site_local = isinstance(meant, ipaddress.IPv6Address) and meant.is_site_local
+        if not is_literal and (is_site_local or not meant.is_global):
             return "a private address, and the template does not name this host literally"
     return None
 

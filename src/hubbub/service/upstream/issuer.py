@@ -7,8 +7,10 @@ import asyncio
 import hashlib
 import importlib
 import os
+import tempfile
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -105,34 +107,42 @@ def _generate() -> Any:
 
 def _read(path: Path, serialization: Any) -> Any:
     """The key in the file, which is made where there is none."""
+    rsa = importlib.import_module("cryptography.hazmat.primitives.asymmetric.rsa")
     try:
         if not path.exists():
             _write(path, serialization)
-        key = serialization.load_pem_private_key(path.read_bytes(), None)
-    except (OSError, ValueError, TypeError) as error:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"Identity.KeyFile {path} cannot be read or made: {error.strerror}. Name a file in a "
+            "folder that this service may write to."
+        ) from None
+    try:
+        key = serialization.load_pem_private_key(text, None)
+    except Exception as error:  # whatever the library says of what is no key that it knows
         raise ConfigError(
             f"Identity.KeyFile {path} holds no RSA key in PEM: {type(error).__name__}. "
             "Remove the file to have a new one made."
         ) from None
-    if not hasattr(key, "public_key") or getattr(key, "key_size", 0) < _KEY_BITS:
+    if not isinstance(key, rsa.RSAPrivateKey) or key.key_size < _KEY_BITS:
         raise ConfigError(f"Identity.KeyFile {path} is no RSA key of {_KEY_BITS} bits or more.")
     return key
 
 
 def _write(path: Path, serialization: Any) -> None:
-    pem = _generate().private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
-    # Only its owner may read it, and nobody ever sees a part of it.
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(pem)
+    # Only its owner may read it, and nobody ever sees a part of it. The name is nobody else's:
+    # services in containers that share a folder may have the same process id.
+    descriptor, partial = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
     try:
-        os.link(partial, path)
-    except FileExistsError:
-        pass  # another worker was quicker; its key is everybody's
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(
+                _generate().private_bytes(
+                    serialization.Encoding.PEM,
+                    serialization.PrivateFormat.PKCS8,
+                    serialization.NoEncryption(),
+                )
+            )
+        with suppress(FileExistsError):  # another was quicker; its key is everybody's
+            os.link(partial, path)
     finally:
-        partial.unlink()
+        os.unlink(partial)

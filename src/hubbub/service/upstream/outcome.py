@@ -19,6 +19,7 @@ class Kind(StrEnum):
     STATUS = "status"  # any other status
     NO_TEMPLATE = "no_template"
     UNREACHABLE = "unreachable"  # no connection could be made, so nothing was sent
+    NO_TLS = "no_tls"  # there is somebody, but no TLS that can be trusted; nothing was sent
     BROKEN = "broken"  # the connection ended before the answer began, or it was no HTTP
     CUT_OFF = "cut_off"  # the answer began and did not end
     TIMEOUT = "timeout"

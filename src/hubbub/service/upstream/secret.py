@@ -18,11 +18,13 @@ from hubbub.errors import ConfigError
 from hubbub.protocol.upstreamsettings import SecretSource
 from hubbub.protocol.upstreamtemplate import SECRET
 from hubbub.service.upstream.outcome import DeliveryError, Kind
+from hubbub.service.upstream.shared import Shared
 
 __all__ = ["REREAD_SECONDS", "KeyVault", "Secrets"]
 
 _logger = logging.getLogger("hubbub.service")
 REREAD_SECONDS: Final = 30 * 60  # "Key Vault secret references", concept-upstream
+_READ_TIMEOUT: Final = 60.0  # seconds; the Azure SDK would try for many minutes
 _SECRET_PATH: Final = re.compile(r"/secrets/([0-9A-Za-z-]{1,127})(?:/([0-9A-Za-z]*))?/?")
 _UNFIT: Final = re.compile(r"[^!-~]")
 
@@ -84,7 +86,7 @@ class Secrets:
         self._clock = clock
         self._values: dict[tuple[str, str], str] = {}
         self._read_at: dict[tuple[str, str], float] = {}
-        self._lock = asyncio.Lock()
+        self._reading = Shared(self._read)
 
     def __repr__(self) -> str:
         return f"Secrets({len(self._values)})"
@@ -96,9 +98,7 @@ class Secrets:
         for found in SECRET.finditer(text):
             reference = (found["source"].lower(), found["value"])
             if reference not in self._values:
-                async with self._lock:
-                    if reference not in self._values:
-                        await self._read(reference)
+                await self._reading.outcome(reference)
         return SECRET.sub(lambda found: self._values[found["source"].lower(), found["value"]], text)
 
     async def refresh(self) -> None:
@@ -108,7 +108,7 @@ class Secrets:
             if now - read_at < REREAD_SECONDS:
                 continue
             try:
-                await self._read(reference)
+                await self._reading.outcome(reference)
             except DeliveryError as error:
                 self._read_at[reference] = now
                 _logger.warning("upstream: a secret could not be read again: %s", error)
@@ -116,7 +116,12 @@ class Secrets:
     async def _read(self, reference: tuple[str, str]) -> None:
         kind, name = reference
         try:
-            value = (await asyncio.to_thread(self._readers[kind], name)).strip()
+            async with asyncio.timeout(_READ_TIMEOUT):
+                value = (await asyncio.to_thread(self._readers[kind], name)).strip()
+        except TimeoutError:
+            raise DeliveryError(
+                Kind.NO_SECRET, f"{name} could not be read within {_READ_TIMEOUT:g} seconds."
+            ) from None
         except ConfigError as error:
             raise DeliveryError(Kind.NO_SECRET, str(error)) from None
         if not value or _UNFIT.search(value):

@@ -14,7 +14,7 @@ from hubbub.errors import ConfigError
 from hubbub.protocol.upstreamsettings import UpstreamSettings, parse_upstream_settings
 from hubbub.protocol.upstreamtemplate import Template
 
-__all__ = ["SettingsSource", "read_upstream_file"]
+__all__ = ["LOOK_SECONDS", "SettingsSource", "read_upstream_file"]
 
 _logger = logging.getLogger("hubbub.service")
 LOOK_SECONDS: Final = 1.0  # a look is one stat, which works on every kind of volume
@@ -42,12 +42,6 @@ class SettingsSource:
 
     def __repr__(self) -> str:
         return f"SettingsSource({self.path}, templates={len(self.current.templates)})"
-
-    async def watch(self) -> None:
-        """Look at the file again and again."""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            await self.look()
 
     async def look(self) -> None:
         """Take the file's settings if it has changed since the last look."""

@@ -63,18 +63,25 @@ class AppClient:
         *,
         timeout: float,  # noqa: ASYNC109 - it is a setting of the request
         limit: int = MAX_ANSWER,
+        has_chosen_host: bool = False,
     ) -> Reply:
         """Send and read the answer. Raises `DeliveryError` where there is none to be had.
 
-        `timeout` is in seconds and for all of it; `limit` is the answer's, in bytes.
+        `timeout` is in seconds and for all of it; `limit` is the answer's, in bytes. A client
+        `has_chosen_host` where a name that it gave is part of it.
         """
         try:
+            target = URL(url, encoded=True)
             async with asyncio.timeout(timeout):
-                return await self._follow(URL(url, encoded=True), headers, body, limit)
+                if has_chosen_host:
+                    await self.guard.check_chosen(target.host or "")
+                return await self._follow(target, headers, body, limit)
         except TimeoutError:
             raise DeliveryError(
                 Kind.TIMEOUT, f"There was no whole answer after {timeout:g} seconds."
             ) from None
+        except aiohttp.ClientSSLError as error:
+            raise DeliveryError(Kind.NO_TLS, str(error)) from None
         except aiohttp.ClientConnectorError as error:
             raise DeliveryError(Kind.UNREACHABLE, str(error)) from None
         except aiohttp.ClientPayloadError as error:
