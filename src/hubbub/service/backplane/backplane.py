@@ -51,7 +51,10 @@ class Backplane(Protocol):
         """
 
     def listen(self, channel: str) -> asyncio.Future[None]:
-        """Receive what is published to `channel`; done when that is so. Once is enough."""
+        """Receive what is published to `channel`; done when that is so. Once is enough.
+
+        It is done, too, when `ignore` has been called meanwhile.
+        """
 
     def ignore(self, channel: str) -> None:
         """Receive no more from `channel`. It may be one that is not listened to."""

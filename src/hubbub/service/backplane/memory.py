@@ -5,6 +5,7 @@ never.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,6 +15,7 @@ from hubbub.service.backplane.backplane import BackplaneError, Receive
 
 __all__ = ["MemoryBackplane", "MemoryBus"]
 
+_logger = logging.getLogger("hubbub.service.backplane")
 _Result = TypeVar("_Result")
 
 
@@ -144,7 +146,10 @@ class MemoryBackplane:
 
         def arrive() -> None:
             if life == self._life and channel in self._channels:
-                self._receive(channel, data)
+                try:
+                    self._receive(channel, data)
+                except Exception:  # this message is lost, the others go on
+                    _logger.exception("a message on %r could not be taken", channel)
 
         self._bus.later(arrive)
 

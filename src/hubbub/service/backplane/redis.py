@@ -103,8 +103,7 @@ class RedisBackplane:
         if heard is None:
             return
         self._missing.discard(name)
-        for done in heard.waiting:
-            fail(done, BackplaneError("The channel is not listened to any more."))
+        _confirm(heard)
         link = self._redis.link(heard.slot)
         if link is not None and link is heard.link:
             link.subscribe(self._redis.commands.ignore, name, heard.slot)
@@ -186,10 +185,7 @@ class RedisBackplane:
                 continue
             heard.asked, heard.is_confirmed = None, True
             self._missing.discard(name)
-            waiting, heard.waiting = heard.waiting, []
-            for done in waiting:
-                if not done.done():
-                    done.set_result(None)
+            _confirm(heard)
         if batch.error is not None:
             self._refused(batch.error)
         elif is_lost and link.is_up:
@@ -236,6 +232,14 @@ class RedisBackplane:
         if self.is_connected != self._was_connected and self._is_open:
             self._was_connected = not self._was_connected
             self._changed(self._was_connected)
+
+
+def _confirm(heard: _Heard) -> None:
+    """Tell those who wait for a channel."""
+    for done in heard.waiting:
+        if not done.done():
+            done.set_result(None)
+    heard.waiting.clear()
 
 
 def _nobody(channel: str, data: bytes) -> None:

@@ -25,8 +25,9 @@ __all__ = ["ELSEWHERE", "ClusterRedis", "slot_of"]
 
 _logger = logging.getLogger("hubbub.service.redis")
 _SLOTS: Final = 16384
-# Seconds between two looks at who has which slot: unasked, and while something is wrong.
-_LOOK: Final = 10.0
+# Seconds between two looks at who has which slot: unasked, and while something is wrong. Nobody
+# tells a listener that its server has become a replica: messages still come, but it counts nowhere.
+_LOOK: Final = 1.0
 _LOOK_SOON: Final = 0.2
 _LEAST_PAUSE: Final = 0.02
 # Answers by which a server says that it does not, or not now, do what a slot's server does.
@@ -167,13 +168,21 @@ class ClusterRedis:
         if error.code not in ELSEWHERE or deadline <= loop.time():
             fail(done, error)
             return
+        place = _place_named(error)
+        if error.code == "ASK" and place in self._servers:
+            # This key alone has moved already; its slot will.
+            there = self._servers[place].link
+            if there is not None:
+                there.call(b"ASKING")
+                there.call(*command, refused=partial(self._refused, slot, deadline), done=done)
+                return
         moving = self._moving.get(slot)
         if moving is None:
             moving = self._moving[slot] = Moving(self._limits)
             # Its answer comes after those to everything that has been sent there before.
             link.call(b"PING").add_done_callback(partial(self._emptied, moving))
         moving.refused(Waiting(command, done, deadline, error))
-        self._informed = _place_named(error) or self._informed
+        self._informed = place or self._informed
         self.refresh()
 
     def _emptied(self, moving: Moving, _: object) -> None:
