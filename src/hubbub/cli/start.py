@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +15,10 @@ from hubbub.cli.banner import function_lines, service_lines
 from hubbub.cli.child import LOG_LEVELS
 from hubbub.cli.network import Place, listen, origin
 from hubbub.cli.reload import HostChildren, worker_count
+from hubbub.cli.service import check_cluster, worker_environment
 from hubbub.cli.supervisor import Child, Supervisor
 from hubbub.cli.upstreamoptions import settings_path
+from hubbub.cli.workers import Workers, listen_for_each
 from hubbub.errors import ConfigError
 from hubbub.functions.settings import LocalSettings, read_local_settings
 from hubbub.protocol.endpoints import parse_connection_string
@@ -52,6 +55,14 @@ _WEBHOOKS: Final = "/runtime/webhooks/signalr"  # where a function host takes ev
     type=click.Path(path_type=Path),
     help="The emulator's settings file. Its upstreams replace APP, which gets all events else.",
 )
+@click.option(
+    "--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="The service's."
+)
+@click.option(
+    "--backplane",
+    envvar="HUBBUB_BACKPLANE",
+    help="What joins the service's processes and machines, as redis://HOST:PORT.",
+)
 @click.option("--insecure", is_flag=True, help="Allow the emulator's key and * beyond loopback.")
 @click.option("--enable-auth", is_flag=True, help="Ask for function keys, as on Azure.")
 @click.option("--no-reload", is_flag=True, help="Do not load the app again when it changes.")
@@ -66,6 +77,8 @@ def start(
     origins: tuple[str, ...],
     data: Path | None,
     settings_file: Path | None,
+    workers: int,
+    backplane: str | None,
     insecure: bool,
     enable_auth: bool,
     no_reload: bool,
@@ -87,7 +100,13 @@ def start(
     address = address or local.address or "127.0.0.1"
     place = Place(address)
     key = access_key or (EMULATOR_KEY if place.is_loopback else secrets.token_urlsafe(33))
-    service_socket = listen(address, service_port, option="--service-port")
+    check_cluster(workers, backplane, data)
+    if backplane is not None:
+        from hubbub.cli.cluster import shared_key
+
+        key = shared_key(backplane, key)
+    service_sockets = listen_for_each(address, service_port, workers, option="--service-port")
+    service_socket = service_sockets[0]
     service_url = origin(service_socket, None if place.is_loopback else place.name)
     text = place.connection_string(origin(service_socket), key, service_socket.getsockname()[1])
     options = ["--log-level", log_level]
@@ -122,8 +141,7 @@ def start(
     settings.check_address(address, insist=insecure)
     service_options += [f"--allow-origin={entry}" for entry in allowed]
     arguments = ["service", *options, *service_options]
-    keys = {"HUBBUB_ACCESS_KEY": key}  # the environment, because others can see arguments
-    service = Child("service", arguments, service_socket.fileno(), keys)
+    service = _service_children(arguments, service_sockets, worker_environment((key,), backplane))
     with Supervisor([service] if host is None else [service, host]) as supervisor:
         if not supervisor.start():
             return
@@ -133,6 +151,14 @@ def start(
             facts["host"] = _at(host.facts, host_url)
         _say(facts, as_json)
         supervisor.run()
+
+
+def _service_children(
+    arguments: list[str], sockets: list[socket.socket], environment: Mapping[str, str]
+) -> Child | Workers:
+    if len(sockets) > 1:
+        return Workers("service", arguments, sockets, environment)
+    return Child("service", arguments, sockets[0].fileno(), environment)
 
 
 def _app_here() -> Path | None:

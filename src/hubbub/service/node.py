@@ -91,6 +91,8 @@ class Node:
 
         A few go at once, many are spread over the settings' drain window.
         """
+        if self.cluster is not None:
+            self.cluster.life.is_draining = True
         connections = tuple(self._connections.values())
         steps = max(1.0, self.settings.drain_window / _DRAIN_PAUSE)
         size = max(_DRAIN_AT_ONCE, round(len(connections) / steps))

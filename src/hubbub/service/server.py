@@ -11,12 +11,15 @@ from typing import Final
 
 import uvicorn
 
+from hubbub.errors import ConfigError
 from hubbub.service.app import create_app
+from hubbub.service.backplane.engine import Engine
+from hubbub.service.cluster.cluster import Cluster
 from hubbub.service.deadlines import Deadlines
 from hubbub.service.direct import Direct
 from hubbub.service.limitedhttp import LimitedHttp
 from hubbub.service.node import Node
-from hubbub.service.settings import ServiceSettings
+from hubbub.service.settings import EMULATOR_KEY, ServiceSettings
 from hubbub.service.store import MemoryStore, Store
 from hubbub.service.transports.websocket import WebSocketTransport
 
@@ -29,25 +32,44 @@ async def serve(
     settings: ServiceSettings,
     listener: socket.socket,
     *,
-    ready: Callable[[], None],
+    ready: Callable[[ServiceSettings], None],
     store: Store | None = None,
+    engine: Engine | None = None,
 ) -> None:
-    """Serve on `listener` until SIGINT or SIGTERM; call `ready` once requests are answered.
+    """Serve on `listener` until SIGINT or SIGTERM.
+
+    `ready` is called once requests are answered, with the settings in force. With an `engine` this
+    is one node of several, and the store is the engine's.
 
     The first signal lets clients go in a way that lets them connect again, spread over the
     settings' drain window; the second ends at once.
     """
-    store = store if store is not None else MemoryStore()
-    await store.open()
+    store = engine.store if engine is not None else store or MemoryStore()
     node = Node(settings, store)
+    cluster = Cluster(node, engine) if engine is not None else None
+    if cluster is not None:
+        await cluster.open()
+        _check_keys(settings, node.settings)
+    await store.open()
     node.open()
-    server = _Server(node, ready)
+    server = _Server(node, lambda: ready(node.settings))
     try:
         await server.serve(sockets=[listener])
     finally:
         node.close()
         await node.upstream.close(0 if server.force_exit else settings.upstream_grace)
+        if cluster is not None:
+            await cluster.close()
         await store.close()
+
+
+def _check_keys(own: ServiceSettings, shared: ServiceSettings) -> None:
+    """Refuse a key that everybody knows where the operator has chosen another."""
+    if EMULATOR_KEY in shared.access_keys and EMULATOR_KEY not in own.access_keys:
+        raise ConfigError(
+            "The other nodes of this service were started with the emulator's well-known access "
+            "key, and all nodes share their keys. `hubbub keys rotate primary` replaces it."
+        )
 
 
 def configure(node: Node) -> uvicorn.Config:

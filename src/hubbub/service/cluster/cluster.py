@@ -5,7 +5,8 @@ What is done about each kind of parcel is in the modules beside this one.
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
 from hubbub.errors import ProtocolError
 from hubbub.service.backplane.engine import Engine
@@ -16,6 +17,7 @@ from hubbub.service.cluster.channel import EVERY_NODE, group_channel, node_chann
 from hubbub.service.cluster.forwarding import Forwarding
 from hubbub.service.cluster.life import Life
 from hubbub.service.cluster.parcel import (
+    Drain,
     Forwarded,
     Leave,
     Parcel,
@@ -164,6 +166,8 @@ class Cluster:
                 self.visits.receive(parcel)
             case Leave():
                 self.visits.leave(parcel)
+            case Drain():
+                self._start(self._drain())
 
     def _answer(self, sender: str, reply: Reply) -> asyncio.Future[int]:
         return self.backplane.publish(node_channel(sender), encode_parcel(reply))
@@ -172,11 +176,21 @@ class Cluster:
         if is_connected:
             _logger.info("the other nodes can be reached")
             self.life.rewrite()
-            task = asyncio.get_running_loop().create_task(self.arrivals.catch_up())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._start(self.arrivals.catch_up())
         else:
             _logger.warning("the other nodes cannot be reached")
+
+    async def _drain(self) -> None:
+        if self.life.is_draining:
+            return
+        _logger.info("an operator has this node drained")
+        for pause in self._node.drain():
+            await asyncio.sleep(pause)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _moved(self, old_id: str, new_id: str) -> None:
         self.subscriptions.hold(node_channel(new_id))

@@ -13,6 +13,7 @@ from msgspec import Struct
 from hubbub.errors import ProtocolError
 
 __all__ = [
+    "Drain",
     "Forwarded",
     "Kind",
     "Leave",
@@ -88,7 +89,14 @@ class Leave(Struct, frozen=True, array_like=True, tag=4, gc=False):
     request: int
 
 
-Parcel = Forwarded | Reply | Visit | Leave
+class Drain(Struct, frozen=True, array_like=True, tag=5, gc=False):
+    """An operator wants the clients of who receives this to connect elsewhere."""
+
+    sender: str = ""
+    request: None = None
+
+
+Parcel = Forwarded | Reply | Visit | Leave | Drain
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final[msgspec.msgpack.Decoder[Parcel]] = msgspec.msgpack.Decoder(Parcel)
 
