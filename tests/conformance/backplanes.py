@@ -1,7 +1,7 @@
 """Backplanes under test: what each node has received, and how to make one of each kind."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import count
 
 from hubbub.service.backplane.backplane import Backplane
@@ -69,3 +69,10 @@ def redis_backplane(url: str, prefix: str, limits: Limits = LIMITS) -> Backplane
 def new_prefix() -> str:
     """A prefix that no other test has, so that tests share servers."""
     return f"test{next(_numbers)}"
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Ask again and again until `holds()`: for what Redis does by its clock and tells nobody."""
+    async with asyncio.timeout(TIMEOUT):
+        while not await holds():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import uvloop
-from tests.conformance.backplanes import Inbox, new_prefix, redis_backplane
+from tests.conformance.backplanes import Inbox, new_prefix, redis_at, redis_backplane
 from tests.conformance.redisserver import (
     RedisCluster,
     RedisServer,
@@ -18,8 +18,10 @@ from tests.conformance.redisserver import (
 
 from hubbub.service.backplane.backplane import Backplane
 from hubbub.service.backplane.memory import MemoryBus
+from hubbub.service.redis.redis import Redis
 
 Join = Callable[[], Awaitable[Inbox]]
+Connect = Callable[[str], Awaitable[Redis]]
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -79,3 +81,17 @@ def _url(request: pytest.FixtureRequest) -> str:
     server: Any = request.getfixturevalue(f"shared_{request.param}")
     url: str = server.url
     return url
+
+
+@pytest.fixture
+def connect(nodes: AsyncExitStack) -> Connect:
+    """Connect to a Redis until the end of the test: `redis = await connect(url)`."""
+
+    async def connect_to(url: str) -> Redis:
+        redis = redis_at(url)
+        # Also where the test fails: with a socket open, and warnings errors, uvloop never ends.
+        nodes.push_async_callback(redis.close)
+        await redis.open()
+        return redis
+
+    return connect_to

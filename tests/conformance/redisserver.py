@@ -61,15 +61,16 @@ class RedisServer:
 
     def _tried_to_start(self) -> bool:
         assert PROGRAM is not None
-        command = [PROGRAM, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
-        command += ["--dir", str(self.folder), "--appendonly", "no", *self._options]
+        command = [PROGRAM, *self._options, "--port", str(self.port), "--bind", "127.0.0.1"]
+        if "--sentinel" not in self._options:
+            command += ["--dir", str(self.folder), "--save", "", "--appendonly", "no"]
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         stdout = self._process.stdout
         assert stdout is not None
         for line in stdout:
-            if "Ready to accept connections" in line:
+            if "Ready to accept connections" in line or "+monitor master" in line:
                 # What else it says is read on, so that its pipe never fills.
                 self._reader = threading.Thread(target=stdout.read, daemon=True)
                 self._reader.start()

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from tests.conformance.backplanes import TIMEOUT, Inbox, new_prefix, redis_at, redis_backplane
-from tests.conformance.conftest import opened
+from tests.conformance.backplanes import TIMEOUT, Inbox, new_prefix, redis_backplane
+from tests.conformance.conftest import Connect, opened
 from tests.conformance.proxy import Proxy
 from tests.conformance.redisserver import RedisServer, redis_server, wait_until
 
 from hubbub.errors import ConfigError
 from hubbub.service.backplane.backplane import Backplane, BackplaneError
 from hubbub.service.backplane.memory import MemoryBus
-from hubbub.service.backplane.redis import RedisBackplane
 from hubbub.service.redis.link import Limits
 
 
@@ -247,10 +246,12 @@ async def test_an_idle_connection_stays(shared_redis: RedisServer, nodes: AsyncE
     assert node.states == []
 
 
-async def test_more_than_may_wait_is_refused_at_once(own_redis: RedisServer) -> None:
+async def test_more_than_may_wait_is_refused_at_once(
+    own_redis: RedisServer, nodes: AsyncExitStack
+) -> None:
     limits = Limits(answer_timeout=TIMEOUT, max_unanswered=1000)
     plane = redis_backplane(own_redis.url, new_prefix(), limits)
-    await plane.open(lambda *_: None, lambda _: None)
+    await opened(plane, nodes)
     own_redis.pause()
 
     results = [plane.publish("x", b"") for _ in range(1001)]
@@ -261,13 +262,14 @@ async def test_more_than_may_wait_is_refused_at_once(own_redis: RedisServer) -> 
     own_redis.resume()
     assert await asyncio.gather(*results[:-1]) == [0] * 1000
     assert await plane.publish("x", b"") == 0
-    await plane.close()
 
 
-async def test_more_bytes_than_may_wait_are_refused_at_once(own_redis: RedisServer) -> None:
+async def test_more_bytes_than_may_wait_are_refused_at_once(
+    own_redis: RedisServer, nodes: AsyncExitStack
+) -> None:
     limits = Limits(answer_timeout=TIMEOUT, max_unsent_bytes=100_000)
     plane = redis_backplane(own_redis.url, new_prefix(), limits)
-    await plane.open(lambda *_: None, lambda _: None)
+    await opened(plane, nodes)
     own_redis.pause()
     results: list[asyncio.Future[int]] = []
 
@@ -281,15 +283,14 @@ async def test_more_bytes_than_may_wait_are_refused_at_once(own_redis: RedisServ
         await results[-1]
     own_redis.resume()
     assert await asyncio.gather(*results[:-1]) == [0] * (len(results) - 1)
-    await plane.close()
 
 
 async def test_a_channel_that_redis_refuses_fails_and_the_others_work(
-    own_redis: RedisServer, caplog: pytest.LogCaptureFixture
+    own_redis: RedisServer, nodes: AsyncExitStack, caplog: pytest.LogCaptureFixture
 ) -> None:
     own_redis.ask("ACL", "SETUSER", "node", "on", ">pass/word", "+@all", "~*", "&test:open*")
     url = f"redis://node:pass%2Fword@127.0.0.1:{own_redis.port}"
-    node = await Inbox(RedisBackplane(redis_at(url), "test")).open()
+    node = await opened(redis_backplane(url, "test"), nodes)
 
     opens = node.backplane.listen("open")
     closed = node.backplane.listen("closed")
@@ -305,7 +306,6 @@ async def test_a_channel_that_redis_refuses_fails_and_the_others_work(
     await node.until(lambda: node.states[-1:] == [True])
     await node.backplane.publish("open", b"hello")
     await node.has(("open", b"hello"))
-    await node.backplane.close()
     assert "pass" not in caplog.text
 
 
@@ -333,7 +333,9 @@ async def test_a_redis_that_cannot_be_used_is_the_operators_to_change(
     await plane.close()
 
 
-async def test_a_password_a_database_and_a_socket_in_the_file_system(tmp_path: Path) -> None:
+async def test_a_password_a_database_and_a_socket_in_the_file_system(
+    tmp_path: Path, connect: Connect
+) -> None:
     path = tmp_path / "redis.sock"
     options = ("--requirepass", "s3cret", "--unixsocket", str(path))
     with redis_server(tmp_path, *options) as server:
@@ -342,10 +344,8 @@ async def test_a_password_a_database_and_a_socket_in_the_file_system(tmp_path: P
             f"unix://:s3cret@{path}?db=3",
             f"redis://default:s3cret@localhost:{server.port}?db=3",
         ):
-            redis = redis_at(url)
-            await redis.open()
+            redis = await connect(url)
             await redis.call(0, b"SET", b"key", url)
             assert await redis.call(0, b"GET", b"key") == url.encode()
             assert b"db3" in await redis.call(0, b"INFO", b"keyspace")
             assert "s3cret" not in repr(redis)
-            await redis.close()

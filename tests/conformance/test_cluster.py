@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
 import pytest
-from tests.conformance.backplanes import TIMEOUT, Inbox, new_prefix, redis_at, redis_backplane
-from tests.conformance.conftest import opened
+from tests.conformance.backplanes import TIMEOUT, Inbox, new_prefix, redis_backplane
+from tests.conformance.conftest import Connect, opened
 from tests.conformance.redisserver import (
     RedisCluster,
     RedisServer,
@@ -91,9 +91,8 @@ async def test_a_slot_that_moves_is_followed_in_order(
     assert cluster.server_of(slot) is target
 
 
-async def test_keys_are_found_while_they_move(cluster: RedisCluster) -> None:
-    redis = redis_at(cluster.url)
-    await redis.open()
+async def test_keys_are_found_while_they_move(cluster: RedisCluster, connect: Connect) -> None:
+    redis = await connect(cluster.url)
     source, target = cluster.servers[2], cluster.servers[1]
     key = f"key:{channel_at(cluster, 'key', source)}".encode()
     slot = slot_of(key)
@@ -109,7 +108,6 @@ async def test_keys_are_found_while_they_move(cluster: RedisCluster) -> None:
 
     assert await asyncio.gather(*calls) == [6, 7, 8, 9, 10]
     assert await redis.call(slot, b"GET", key) == b"value01234"
-    await redis.close()
 
 
 async def test_a_replica_that_is_promoted_in_order_is_followed(

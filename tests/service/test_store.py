@@ -1,4 +1,7 @@
-"""Users in groups: how long they last, what makes room, and what survives the process."""
+"""Users in groups: how long they last by a clock, and what survives the process.
+
+What every store does is in tests/conformance.
+"""
 
 import asyncio
 import sqlite3
@@ -76,40 +79,6 @@ async def test_adding_again_replaces_the_end(store: Store, clock: Clock) -> None
     store.expire()
 
     assert set(await store.groups_of("chat", "ada")) == {"blue"}
-
-
-async def test_a_time_of_zero_keeps_nothing(store: Store) -> None:
-    await store.add("chat", "ada", "red", None)
-    await store.add("chat", "ada", "red", 0)
-    await store.add("chat", "ada", "blue", 0)
-
-    assert await store.groups_of("chat", "ada") == {}
-
-
-async def test_the_newest_hundred_groups_without_a_time_are_kept(store: Store) -> None:
-    await store.add("chat", "ada", "timed", 1000)
-    for number in range(MAX_UNTIMED):
-        await store.add("chat", "ada", f"g{number}", None)
-    await store.add("chat", "ada", "g0", None)  # which makes it the newest
-    await store.add("chat", "ada", "one more", None)
-
-    groups = set(await store.groups_of("chat", "ada"))
-
-    assert groups == {"timed", "g0", "one more", *(f"g{n}" for n in range(2, MAX_UNTIMED))}
-
-
-async def test_hubs_users_and_groups_are_told_apart(store: Store) -> None:
-    await store.add("chat", "ada", "red", None)
-    await store.add("chat", "bob", "red", None)
-    await store.add("shop", "ada", "blue", None)
-
-    await store.remove("chat", "ada", "none")
-    await store.remove_all("chat", "bob")
-    await store.remove_all("chat", "nobody")
-
-    assert set(await store.groups_of("chat", "ada")) == {"red"}
-    assert set(await store.groups_of("chat", "bob")) == set()
-    assert set(await store.groups_of("shop", "ada")) == {"blue"}
 
 
 async def test_what_was_kept_is_there_after_a_restart(tmp_path: Path, clock: Clock) -> None:
