@@ -132,17 +132,21 @@ class Node:
         )
 
     def check(self, access: ClientAccess) -> None:
-        """Raise the `Refusal` that `connect` would be answered with, if any.
-
-        A client that comes back to what has been forgotten has left its old socket: that ends here,
-        even if its loss would be noticed only later, and the client begins anew.
-        """
+        """Raise the `Refusal` that `connect` would be answered with, if any."""
         if access.connection_token is None:
             return  # negotiation may be left out
         connection = self.find(access)
         if connection is None:
             self.tickets.open(access)
-            return
+        else:
+            self.check_resumable(connection)
+
+    def check_resumable(self, connection: Connection) -> None:
+        """Raise `Refusal` where no client can go on with a connection.
+
+        A client that comes back to what has been forgotten has left its old socket: that ends here,
+        even if its loss would be noticed only later, and the client begins anew.
+        """
         if connection.is_resumable:
             return
         if connection.state is State.OPEN and connection.replay is not None:
@@ -175,6 +179,16 @@ class Node:
     def admits(self, connection: Connection) -> bool:
         """Whether a handshake can be answered at once: where there are others, they come first."""
         return self.cluster is None or self.cluster.admits(connection)
+
+    def adopt(self, connection: Connection) -> None:
+        """Keep a connection that another node had, before anything is sent to it here."""
+        self._connections[connection.id] = connection
+
+    def release(self, connection: Connection) -> None:
+        """Let go of a connection that another node goes on with."""
+        self._connections.pop(connection.id, None)
+        self.registry.remove(connection)
+        self.results.lost(connection.id)
 
     def opened(self, connection: Connection) -> None:
         """The handshake is done: the connection may be sent to."""

@@ -12,7 +12,7 @@ from enum import Enum, auto
 from typing import Final
 
 from hubbub.errors import ProtocolError
-from hubbub.protocol.codec import JSON, VERSIONS, encode_handshake_response
+from hubbub.protocol.codec import JSON, VERSIONS, Codec, encode_handshake_response
 from hubbub.protocol.connection import HandshakeError, ServerConnection
 from hubbub.protocol.messages import (
     Close,
@@ -223,6 +223,31 @@ class Connection:
         self.received_at = self.sent_at = asyncio.get_running_loop().time()
         sequence, missed = self.replay.replay()
         self.write(self.wire.frame(codec.encode(sequence)) + missed)
+
+    @classmethod
+    def restored(
+        cls,
+        connection_id: str,
+        access: ClientAccess,
+        transport: Transport,
+        owner: Owner,
+        codec: Codec,
+        replay: Replay,
+    ) -> "Connection":
+        """One whose client, with stateful reconnect, is away: `attach` is to come next."""
+        connection = cls(connection_id, access, transport, owner)
+        connection._core.codec = codec
+        connection._core.version = VERSIONS[-1]
+        connection.wire = transport.wire(codec)
+        connection.write = _discard
+        connection.replay = replay
+        connection.state = State.DETACHED
+        return connection
+
+    def hand_over(self) -> None:
+        """Another node goes on with this connection: it is nobody's here, and has not ended."""
+        self.state = State.CLOSED
+        self.write = _discard
 
     @property
     def is_live(self) -> bool:

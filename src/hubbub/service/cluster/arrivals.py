@@ -57,6 +57,12 @@ class Arrivals:
         for channel in _channels(connection):
             self._subscriptions.hold(channel)
 
+    def channels_of(self, hub: str, user_id: str | None) -> tuple[str, ...]:
+        """The channels that all connections of a hub and a user share."""
+        if user_id is None:
+            return (hub_channel(hub),)
+        return hub_channel(hub), user_channel(hub, user_id)
+
     def left(self, connection: Connection) -> None:
         """A connection is gone for good."""
         hub, own, *user = _channels(connection)

@@ -15,11 +15,13 @@ from hubbub.service.calls import Answer, Call
 from hubbub.service.cluster.arrivals import Arrivals
 from hubbub.service.cluster.channel import EVERY_NODE, group_channel, node_channel
 from hubbub.service.cluster.forwarding import Forwarding
+from hubbub.service.cluster.handover import Handover
 from hubbub.service.cluster.life import Life
 from hubbub.service.cluster.parcel import (
     Drain,
     Forwarded,
     Leave,
+    Marker,
     Parcel,
     Reply,
     Visit,
@@ -57,10 +59,21 @@ class Cluster:
         self.subscriptions = Subscriptions(backplane)
         self.questions = Questions(backplane, node.settings.answer_timeout)
         self.arrivals = Arrivals(node, self.subscriptions)
-        self.forwarding = Forwarding(
-            node, backplane, self.questions, self.subscriptions.settled, self._answer
+        self.handover = Handover(
+            node, self, backplane, self.questions, self.subscriptions, self._answer
         )
-        self.visits = Visits(node, backplane, self.questions, self.subscriptions, self._answer)
+        self.forwarding = Forwarding(
+            node,
+            backplane,
+            self.questions,
+            self.subscriptions.settled,
+            self._answer,
+            published=self.handover.note,
+            arrived=self.handover.done,
+        )
+        self.visits = Visits(
+            node, backplane, self.questions, self.subscriptions, self._answer, self.handover
+        )
         self.life = Life(
             node,
             engine.leases,
@@ -98,6 +111,7 @@ class Cluster:
         await self.life.close()
         await self.forwarding.close()
         await self.visits.close()
+        await self.handover.close()
         await self.arrivals.close()
         await self.backplane.close()
 
@@ -127,12 +141,14 @@ class Cluster:
     def left(self, connection: Connection) -> None:
         """A connection of this node is gone."""
         self.arrivals.left(connection)
+        self.handover.forget(connection)
 
     def sweep(self) -> None:
         """Do what is due. Called about once a second."""
         now = asyncio.get_running_loop().time()
         self.subscriptions.sweep(now)
         self.life.sweep(now)
+        self.handover.sweep(now)
 
     def _receive(self, channel: str, data: bytes) -> None:
         if data == KEYS_CHANGED:
@@ -144,11 +160,11 @@ class Cluster:
             _logger.warning("something on the backplane is not understood: %s", error)
             return
         try:
-            self._take(parcel)
+            self._take(channel, parcel)
         except Exception:  # what others send next must be received
             _logger.exception("what another node sent on %s could not be done", channel)
 
-    def _take(self, parcel: Parcel) -> None:
+    def _take(self, channel: str, parcel: Parcel) -> None:
         if parcel.sender == self._node.id:
             if parcel.request is not None:
                 self.questions.met(parcel.request)
@@ -159,13 +175,16 @@ class Cluster:
             case Forwarded():
                 if "user" in parcel.names:
                     self.arrivals.touch(parcel.hub, parcel.names["user"])
-                self.forwarding.receive(parcel)
+                if self.handover.note(channel, parcel):
+                    self.forwarding.receive(parcel)
             case Reply():
                 self.questions.take(parcel)
             case Visit():
                 self.visits.receive(parcel)
             case Leave():
                 self.visits.leave(parcel)
+            case Marker():
+                self.handover.mark(channel, parcel)
             case Drain():
                 self._start(self._drain())
 

@@ -5,7 +5,7 @@ What a call does is in `operations`. A node that a call is forwarded to does its
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
@@ -28,7 +28,7 @@ from hubbub.service.store import StoreError
 if TYPE_CHECKING:
     from hubbub.service.node import Node
 
-__all__ = ["Forwarding"]
+__all__ = ["Forwarding", "call_of", "do_now"]
 
 _logger = logging.getLogger("hubbub.service")
 # Seconds after which a node that is still at it says so: who asks waits for it then.
@@ -46,13 +46,23 @@ class Forwarding:
         questions: Questions,
         settled: Callable[[], Coroutine[Any, Any, None]],
         answer: Callable[[str, Reply], object],
+        published: Callable[[str, Forwarded], object],
+        arrived: Callable[[Iterable[str]], Coroutine[Any, Any, None]],
     ) -> None:
-        """`settled` waits until groups that were joined here are reached; `answer` sends."""
+        """`settled` waits until groups that were joined here are reached; `answer` sends.
+
+        `published` is told what this node publishes, on which channel; `arrived` waits until no
+        connection that hears one of these channels is on its way here.
+        """
         self._node = node
         self._backplane = backplane
         self._questions = questions
         self._settled = settled
         self._answer = answer
+        self._published = published
+        self._arrived = arrived
+        self.number = 0  # of what has been published last
+        self.unbegun = 0  # calls of others that are accepted, of which nothing is done yet
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
@@ -87,7 +97,9 @@ class Forwarding:
             return answer
         # From the handler to here nothing has waited: what one node accepts is published in order.
         taken = [
-            self._backplane.publish(channel, encode_parcel(self._parcel(route, call, names, None)))
+            self._backplane.publish(
+                channel, encode_parcel(self._parcel(route, call, names, channel, None))
+            )
             for channel, names in _addresses(route.reach, call)
         ]
         for each in taken:
@@ -95,10 +107,12 @@ class Forwarding:
         return answer
 
     async def _find(self, route: Route, call: Call) -> Answer | None:
+        ((channel, _),) = _addresses(route.reach, call)
         if not _is_here(route.reach, call):
-            ((channel, _),) = _addresses(route.reach, call)
+            await self._arrived((channel,))
+        if not _is_here(route.reach, call):
             reply = await self._questions.first(
-                channel, self._question(route, call), takes=self._longest
+                channel, self._question(route, call, channel), takes=self._longest
             )
             if reply is not None:
                 return Answer(reply.body, reply.headers, reply.status)
@@ -108,8 +122,10 @@ class Forwarding:
 
     async def _gather(self, route: Route, call: Call) -> Answer | None:
         answer = await route.handler(call)
+        # Nothing waits in between: what has been done here has a number from here on.
+        replies = await self._ask_all(route, call)
         await self._settled()
-        for reply in await self._ask_all(route, call):
+        for reply in replies:
             if reply.status is not None:
                 return Answer(reply.body, reply.headers, reply.status)
         return answer
@@ -125,13 +141,22 @@ class Forwarding:
 
     async def _ask_all(self, route: Route, call: Call) -> list[Reply]:
         ((channel, _),) = _addresses(route.reach, call)
-        return await self._questions.all(channel, self._question(route, call), takes=self._longest)
+        replies = await self._questions.all(
+            channel, self._question(route, call, channel), takes=self._longest
+        )
+        if route.join is Join.ALL:
+            await self._arrived((channel,))
+        return replies
 
-    def _question(self, route: Route, call: Call) -> Callable[[int], Parcel]:
-        return lambda number: self._parcel(route, call, dict(call.names), number)
+    def _question(self, route: Route, call: Call, channel: str) -> Callable[[int], Parcel]:
+        return lambda number: self._parcel(route, call, dict(call.names), channel, number)
 
-    def _parcel(self, route: Route, call: Call, names: _Names, request: int | None) -> Forwarded:
-        return Forwarded(
+    def _parcel(
+        self, route: Route, call: Call, names: _Names, channel: str, request: int | None
+    ) -> Forwarded:
+        """What is published next, and at once."""
+        self.number += 1
+        parcel = Forwarded(
             self._node.id,
             request,
             route.key,
@@ -140,7 +165,10 @@ class Forwarding:
             call.scope["query_string"],
             call.content_type(),
             call.ready or b"",
+            self.number,
         )
+        self._published(channel, parcel)
+        return parcel
 
     @property
     def _longest(self) -> float:
@@ -152,13 +180,14 @@ class Forwarding:
     def receive(self, parcel: Forwarded) -> None:
         """Do what another node was called for. Nothing that others send is in between."""
         route = route_named(parcel.operation)
-        call = self._call(parcel)
+        call = call_of(self._node, parcel)
         if route is None:
             _logger.warning("another node forwards %s, which is not known here", parcel.operation)
         elif parcel.request is None:
-            _do_now(route, call)
+            do_now(route, call)
             return
         elif route.join is not Join.ONE or _is_here(route.reach, call):
+            self.unbegun += 1
             task = asyncio.get_running_loop().create_task(self._reply(parcel, route, call))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -166,33 +195,21 @@ class Forwarding:
         if parcel.request is not None:
             self._answer(parcel.sender, Reply(self._node.id, parcel.request, is_here=False))
 
-    def _call(self, parcel: Forwarded) -> Call:
-        headers = [(b"content-type", parcel.content_type.encode("latin-1"))]
-        return Call(
-            self._node,
-            parcel.hub,
-            parcel.names,
-            parse_query(parcel.query),
-            {"type": "http", "headers": headers, "query_string": parcel.query},
-            _nothing_more,
-            ready=parcel.body,
-            is_forwarded=True,
-        )
-
     async def _reply(self, parcel: Forwarded, route: Route, call: Call) -> None:
-        assert parcel.request is not None
-        working = asyncio.ensure_future(self._do(route, call))
+        self.unbegun -= 1
+        request = parcel.request
+        assert request is not None
+        begun = Reply(self._node.id, request, is_here=True, is_last=False)
+        say_so = asyncio.get_running_loop().call_later(_SAY_SO, self._answer, parcel.sender, begun)
         try:
-            done, _ = await asyncio.wait((working,), timeout=_SAY_SO)
-            if not done:
-                begun = Reply(self._node.id, parcel.request, is_here=True, is_last=False)
-                self._answer(parcel.sender, begun)
-            answer = await working
+            answer = await self._do(route, call)
+            if route.join is Join.ALL:
+                await self._arrived(channel for channel, _ in _addresses(route.reach, call))
         finally:
-            working.cancel()
+            say_so.cancel()
         reply = Reply(
             self._node.id,
-            parcel.request,
+            request,
             is_here=True,
             status=answer.status,
             headers=answer.headers,
@@ -218,7 +235,22 @@ class Forwarding:
         return answer or Answer()
 
 
-def _do_now(route: Route, call: Call) -> None:
+def call_of(node: "Node", parcel: Forwarded) -> Call:
+    """The call that another node forwards, as one of `node`."""
+    headers = [(b"content-type", parcel.content_type.encode("latin-1"))]
+    return Call(
+        node,
+        parcel.hub,
+        parcel.names,
+        parse_query(parcel.query),
+        {"type": "http", "headers": headers, "query_string": parcel.query},
+        _nothing_more,
+        ready=parcel.body,
+        is_forwarded=True,
+    )
+
+
+def do_now(route: Route, call: Call) -> None:
     """Do a call that does not wait: its body is there."""
     running = cast("Coroutine[Any, Any, Answer | None]", route.handler(call))
     try:

@@ -17,6 +17,7 @@ __all__ = [
     "Forwarded",
     "Kind",
     "Leave",
+    "Marker",
     "Parcel",
     "Reply",
     "Visit",
@@ -41,6 +42,7 @@ class Forwarded(Struct, frozen=True, array_like=True, tag=1, gc=False):
     query: bytes
     content_type: str
     body: bytes
+    number: int = 0  # the sender counts what it publishes
 
 
 class Reply(Struct, frozen=True, array_like=True, tag=2, gc=False):
@@ -96,7 +98,16 @@ class Drain(Struct, frozen=True, array_like=True, tag=5, gc=False):
     request: None = None
 
 
-Parcel = Forwarded | Reply | Visit | Leave | Drain
+class Marker(Struct, frozen=True, array_like=True, tag=6, gc=False):
+    """The sender hears this channel, and wants the connection when it has been said on all."""
+
+    sender: str
+    request: int
+    connection_id: str
+    offer: int
+
+
+Parcel = Forwarded | Reply | Visit | Leave | Drain | Marker
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final[msgspec.msgpack.Decoder[Parcel]] = msgspec.msgpack.Decoder(Parcel)
 

@@ -14,11 +14,12 @@ from hubbub.service.access import ClientAccess, Refusal
 from hubbub.service.backplane.backplane import Backplane, BackplaneError
 from hubbub.service.calls import Answer
 from hubbub.service.cluster.channel import connection_channel
+from hubbub.service.cluster.handover import Handover
 from hubbub.service.cluster.parcel import Kind, Leave, Reply, Visit, encode_parcel
 from hubbub.service.cluster.questions import Questions, UnansweredError
 from hubbub.service.cluster.subscriptions import Subscriptions
 from hubbub.service.exchange import GONE, check_post, end, pollable, take
-from hubbub.service.session import Connection, State
+from hubbub.service.session import Connection
 from hubbub.service.tickets import connection_id_of
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = ["Visits"]
 
 _logger = logging.getLogger("hubbub.service")
 # Seconds after which a node that is still at it says so: who asks waits for it then.
+_ATTEMPTS: Final = 5  # a connection that joins groups all the time may be hard to catch
 _SAY_SO: Final = 1.0
 _TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
 _NO_CACHE: Final = (
@@ -51,6 +53,7 @@ class Visits:
         questions: Questions,
         subscriptions: Subscriptions,
         send: Send,
+        handover: Handover,
     ) -> None:
         """`send` publishes an answer to the node with that id."""
         self._node = node
@@ -58,6 +61,7 @@ class Visits:
         self._questions = questions
         self._subscriptions = subscriptions
         self._send = send
+        self._handover = handover
         self._claims: dict[str, int] = {}  # connections that are perhaps about to open here
         self._first: set[str] = set()  # those of them that nobody had asked for earlier
         self._polls: dict[tuple[str, int], asyncio.Future[None]] = {}
@@ -104,8 +108,27 @@ class Visits:
                 answer = await self.ask(access, Kind.SOCKET)
             except Refusal as refusal:
                 yield refusal
+                return
+            yield await self._moved(access, answer) if answer is not None else None
+
+    async def _moved(self, access: ClientAccess, answer: Answer | None) -> Refusal | None:
+        """Move a connection here, where another node offers it; why not, if it cannot be."""
+        refused = Refusal(503, "The connection could not be moved here.")
+        for _ in range(_ATTEMPTS):
+            if answer is None:
+                return None
+            if answer.status != 200:
+                return Refusal(answer.status or 500, answer.body.decode())
+            try:
+                await self._handover.take(access, _id(access), answer.body)
+            except Refusal as refusal:
+                refused = refusal
+                if refusal.status != 409:
+                    break
+                answer = await self.ask(access, Kind.SOCKET)
             else:
-                yield Refusal(answer.status or 500, answer.body.decode()) if answer else None
+                return None
+        return refused
 
     def is_claimed(self, access: ClientAccess) -> bool:
         """Whether somebody is about to open the connection here."""
@@ -172,7 +195,8 @@ class Visits:
                 self._send(visit.sender, self._objection(visit))
                 return
             if visit.kind is Kind.SOCKET:
-                _check_socket(connection)
+                self._node.check_resumable(connection)
+                self._handover.offer(visit, connection)
             elif visit.kind is Kind.OPEN:
                 raise Refusal(409, "The connection is in use.")  # it was not when it was asked for
             elif visit.kind is Kind.EVENTS:
@@ -265,12 +289,6 @@ def _id(access: ClientAccess) -> str:
     if connection_id is None:
         raise Refusal(404, GONE)
     return connection_id
-
-
-def _check_socket(connection: Connection) -> None:
-    if connection.state in {State.HANDSHAKE, State.OPEN}:
-        raise Refusal(409, "The connection is in use.")
-    raise Refusal(404, GONE)
 
 
 def _refused(refusal: Refusal) -> Answer:

@@ -54,6 +54,11 @@ _WIRES: Final = {
 }
 
 
+def websocket_wire(codec: Codec) -> Wire:
+    """Text frames for JSON, binary frames for MessagePack."""
+    return _WIRES[codec.name]
+
+
 class WebSocketTransport(asyncio.Protocol):
     """One WebSocket. Satisfies `session.Transport`."""
 
