@@ -14,9 +14,10 @@ from websockets.exceptions import InvalidStatus
 
 from hubbub.errors import ProtocolError
 from hubbub.protocol.codec import CODECS, Codec
-from hubbub.protocol.messages import Ack, Invocation, Ping, Sequence
+from hubbub.protocol.messages import Ack, Close, Invocation, Ping, Sequence
 from hubbub.protocol.upstreamtemplate import Template
-from hubbub.service.cluster.parcel import Kind, Visit
+from hubbub.service.cluster.channel import node_channel
+from hubbub.service.cluster.parcel import Drain, Kind, Visit, encode_parcel
 
 PATH = "/api/hubs/chat"
 
@@ -186,6 +187,43 @@ async def test_groups_that_change_while_a_connection_moves_are_right_at_the_end(
         await nodes[number % 3].send("t", group, to=f"/groups/{group}")
     await nodes[0].send("t", "end")
     assert await client.until(["end"]) == [["c"], ["d"], ["end"]]
+
+
+async def test_a_node_that_is_drained_gives_its_connections_to_others(
+    cluster: StartCluster,
+) -> None:
+    nodes = await cluster(2)
+    client = await stateful(nodes[0])
+    plain = await nodes[0].connect()
+    await nodes[1].rest("PUT", f"{PATH}/users/ann/groups/g")
+
+    cluster_of(nodes[1]).backplane.publish(node_channel(nodes[0].node.id), encode_parcel(Drain()))
+    assert await client.client.end() == (None, None)  # no Close message, and no close frame
+    close, _code = await plain.end()
+    assert close == Close(allow_reconnect=True)
+    await nodes[0].send("t", 1, to="/groups/g")
+    await client.come_back(nodes[1])
+    await nodes[0].send("t", 2, to="/groups/g")
+    assert await client.until([2]) == [[1], [2]]
+    health = await nodes[0].request("GET", "/api/health")
+    assert (health.status, health.json) == (503, {"status": "draining"})
+
+
+async def test_without_other_nodes_a_drain_lets_stateful_clients_go(cluster: StartCluster) -> None:
+    (node,) = await cluster(1)
+    client = await stateful(node)
+    cluster_of(node).backplane.publish(node_channel(node.node.id), encode_parcel(Drain()))
+    close, _code = await client.client.end()
+    assert close == Close(allow_reconnect=True)
+
+
+async def test_what_no_other_node_takes_ends_with_the_drain(cluster: StartCluster) -> None:
+    nodes = await cluster(2, drain_window=0.2)
+    await stateful(nodes[0])
+    cluster_of(nodes[1]).backplane.publish(node_channel(nodes[0].node.id), encode_parcel(Drain()))
+    async with asyncio.timeout(PATIENCE):
+        while nodes[0].node.registry.hub("chat") is not None:  # noqa: ASYNC110  it says so nowhere
+            await asyncio.sleep(0.001)
 
 
 async def test_the_app_hears_nothing_of_a_move_and_goes_on_hearing_the_client(

@@ -89,18 +89,28 @@ class Node:
     def drain(self) -> Iterator[float]:
         """Let every client go and connect elsewhere; yield the seconds to wait between steps.
 
-        A few go at once, many are spread over the settings' drain window.
+        A few go at once, many are spread over the settings' drain window. Clients with stateful
+        reconnect take their connections with them, where there are other nodes; they have the same
+        time for that.
         """
-        if self.cluster is not None:
-            self.cluster.life.is_draining = True
+        moves = self.cluster is not None and self.cluster.life.has_heirs
         connections = tuple(self._connections.values())
         steps = max(1.0, self.settings.drain_window / _DRAIN_PAUSE)
         size = max(_DRAIN_AT_ONCE, round(len(connections) / steps))
         for start in range(0, len(connections), size):
             for connection in connections[start : start + size]:
-                self.dismiss(connection, Close(allow_reconnect=True))
+                if moves and connection.is_resumable:
+                    connection.cut()
+                else:
+                    self.dismiss(connection, Close(allow_reconnect=True))
             if start + size < len(connections):
                 yield _DRAIN_PAUSE
+        for _ in range(round(steps)):
+            if not any(each.state is State.DETACHED for each in self._connections.values()):
+                break
+            yield _DRAIN_PAUSE
+        for connection in tuple(self._connections.values()):
+            self.dismiss(connection, Close(allow_reconnect=True))
 
     def find(self, access: ClientAccess) -> Connection | None:
         """The connection that a request belongs to, `None` where it is not on this node.

@@ -111,6 +111,8 @@ class _Server(uvicorn.Server):
         """Accept no more, let everybody go, then end."""
         for server in self.servers:
             server.close()
+        if self._node.cluster is not None:
+            await self._node.cluster.life.begin_draining()
         for pause in self._node.drain():
             if self.force_exit:
                 break

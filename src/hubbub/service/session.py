@@ -244,6 +244,13 @@ class Connection:
         connection.state = State.DETACHED
         return connection
 
+    def cut(self) -> None:
+        """Have the client, which has stateful reconnect, come back on another transport."""
+        if self.state is State.OPEN:
+            transport = self.transport
+            self.detach()
+            transport.cut()
+
     def hand_over(self) -> None:
         """Another node goes on with this connection: it is nobody's here, and has not ended."""
         self.state = State.CLOSED

@@ -203,6 +203,7 @@ class Cluster:
         if self.life.is_draining:
             return
         _logger.info("an operator has this node drained")
+        await self.life.begin_draining()
         for pause in self._node.drain():
             await asyncio.sleep(pause)
 

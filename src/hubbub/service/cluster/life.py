@@ -59,6 +59,7 @@ class Life:
         )
         self._started = time.time()
         self.is_draining = False
+        self.has_heirs = False  # other nodes, as far as was known when draining began
         self._withheld: list[Connection] = []  # ended while it was not known who tells the app
         self._is_disowned = False
         self._dead: dict[str, float] = {}
@@ -82,6 +83,13 @@ class Life:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._renewing.close()
+
+    async def begin_draining(self) -> None:
+        """Say that this node wants no more clients, and look who may have those that it has."""
+        self.is_draining = True
+        with suppress(BackplaneError):
+            live = await self._leases.live()
+            self.has_heirs = any(each.id != self._node.id and not each.is_draining for each in live)
 
     def lapsed(self) -> int:
         """How many dead nodes may be listening still."""

@@ -22,6 +22,9 @@ class AwaitedTransport:
     def abandon(self) -> None:
         """There is nothing to let go of."""
 
+    def cut(self) -> None:
+        """There is nothing to cut."""
+
     def is_deserted(self, now: float) -> bool:
         """The connection itself gives up on its client in time."""
         return False

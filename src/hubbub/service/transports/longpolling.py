@@ -108,6 +108,10 @@ class LongPolling:
         """There is no stateful reconnect here, so nothing takes over."""
         self.close()
 
+    def cut(self) -> None:
+        """There is no stateful reconnect here."""
+        self.close()
+
     def is_deserted(self, now: float) -> bool:
         """Whether the last poll ended longer ago than a client may take for the next."""
         return self._idle_since is not None and now - self._idle_since >= self._interval

@@ -86,6 +86,10 @@ class EventStream:
         """There is no stateful reconnect here, so nothing takes over."""
         self.close()
 
+    def cut(self) -> None:
+        """There is no stateful reconnect here."""
+        self.close()
+
     def is_deserted(self, now: float) -> bool:
         """A stream tells of its end by itself."""
         return False

@@ -28,6 +28,9 @@ class Transport(Protocol):
     def abandon(self) -> None:
         """Let go of the connection, which has moved to another transport, and end."""
 
+    def cut(self) -> None:
+        """End without a word, as a broken network would."""
+
     def is_deserted(self, now: float) -> bool:
         """Whether the client has stayed away for too long at `now` of the loop's clock."""
 

@@ -148,6 +148,11 @@ class WebSocketTransport(asyncio.Protocol):
         self._connection = None
         self.close()
 
+    def cut(self) -> None:
+        """End without a word: a client that is told nothing comes back to its connection."""
+        self._connection = None
+        self._socket.abort()
+
     def is_deserted(self, now: float) -> bool:
         """A socket tells of its end by itself."""
         return False
