@@ -1,5 +1,5 @@
 """`python -m hubbub` is the command `hubbub`."""
 
-from hubbub.cli.main import main
+from hubbub.cli.entry import main
 
 main()

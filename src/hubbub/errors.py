@@ -23,10 +23,19 @@ class ServiceError(HubbubError):
     """A service refused a REST call or could not be reached.
 
     `status` is the HTTP status, `None` where there was no answer. `code` is the value of the
-    answer's `x-ms-error-code` header, where there was one.
+    answer's `x-ms-error-code` header, where there was one. `reason` is what the service itself
+    said, or without an answer why there is none; `None` where it is not known.
     """
 
-    def __init__(self, message: str, *, status: int | None = None, code: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        reason: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.reason = reason

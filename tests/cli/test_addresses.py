@@ -2,9 +2,10 @@
 
 import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
-from tests.cli.programs import running
+from tests.cli.programs import run, running, write_app
 
 from hubbub.cli.network import Place, lan_address, named_localhost
 from hubbub.protocol.endpoints import parse_connection_string
@@ -107,3 +108,32 @@ def test_pages_of_an_app_may_come_from_each_name_of_its_host() -> None:
         "http://127.0.0.1:7071",
         f"http://{everywhere.lan}:7071",
     }
+
+
+def test_programs_on_other_machines_get_a_connection_string_of_their_own() -> None:
+    lan = "192.0.2.7"
+    everywhere = Place("0.0.0.0")
+    everywhere.lan = lan
+
+    assert everywhere.remote_connection_string(KEY, 81) == (
+        f"Endpoint=http://{lan};Port=81;AccessKey={KEY};Version=1.0;"
+    )
+    assert Place("127.0.0.1").remote_connection_string(KEY, 81) is None
+    assert Place(lan).remote_connection_string(KEY, 81) is None  # the first one is good there too
+    everywhere.lan = "127.0.0.1"  # there is no network
+    assert everywhere.remote_connection_string(KEY, 81) is None
+
+
+def test_a_port_that_another_hubbub_has_is_said_to_be_its(tmp_path: Path) -> None:
+    app = write_app(tmp_path / "app")
+    free = ("--port", "0", "--service-port", "0")
+
+    with running("start", str(app), *free, cwd=tmp_path, log=tmp_path / "log") as (_, facts):
+        ports = [urlsplit(facts[name]["url"]).port for name in ("service", "host")]
+        service = run("start", "--service-port", str(ports[0]), cwd=tmp_path)
+        host = run("host", str(app), "--port", str(ports[1]), cwd=tmp_path)
+
+    assert "is in use by a Hubbub service that runs already. Stop it, or pass --service-port" in (
+        service.stderr
+    )
+    assert "is in use by a Hubbub function host that runs already. Stop it, or" in host.stderr

@@ -61,6 +61,9 @@ class FakeChild:
     def stop(self, deadline: float) -> None:
         self._note("stop")
 
+    def close(self) -> None:
+        self._note("close")
+
     def kill(self) -> None:
         self._note("kill")
 
@@ -75,8 +78,8 @@ def test_a_signal_while_children_start_is_not_put_off_until_they_are_ready() -> 
     first, second = FakeChild("wait", terminate), FakeChild()
     with Supervisor([first, second]) as supervisor:
         assert not supervisor.start()
-    assert first.calls == ["start", "wait", "ask", "stop"]
-    assert second.calls == ["start", "ask", "stop"]
+    assert first.calls == ["start", "wait", "ask", "stop", "close"]
+    assert second.calls == ["start", "ask", "stop", "close"]
 
 
 @pytest.mark.usefixtures("own_signals")
@@ -84,7 +87,7 @@ def test_a_signal_before_children_are_waited_for_stops_them_too() -> None:
     first, second = FakeChild("start", terminate), FakeChild()
     with Supervisor([first, second]) as supervisor:
         assert not supervisor.start()
-    assert first.calls == second.calls == ["start", "ask", "stop"]
+    assert first.calls == second.calls == ["start", "ask", "stop", "close"]
 
 
 @pytest.mark.usefixtures("own_signals")
@@ -93,7 +96,7 @@ def test_a_signal_while_a_child_is_started_again_is_not_put_off_either() -> None
     with Supervisor([child]) as supervisor:
         assert supervisor.start()
         supervisor.run()
-    assert child.calls == ["start", "wait", "ready", "refresh", "ask", "stop"]
+    assert child.calls == ["start", "wait", "ready", "refresh", "ask", "stop", "close"]
 
 
 @pytest.mark.usefixtures("own_signals")
@@ -145,6 +148,22 @@ def watching(pid: int) -> Iterator[int]:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         os.close(pidfd)
+
+
+@pytest.mark.usefixtures("own_signals")
+def test_what_comes_later_is_stopped_when_what_comes_before_has_ended() -> None:
+    calls: list[tuple[int, str]] = []
+
+    class Noted(FakeChild):
+        def _note(self, call: str) -> None:
+            calls.append((number[self], call))
+
+    first, second = Noted(), Noted()
+    number = {first: 1, second: 2}
+    with Supervisor([first, second]) as supervisor:
+        assert supervisor.start()
+        calls.clear()
+    assert calls == [(n, call) for n in (1, 2) for call in ("ask", "stop", "close")]
 
 
 class Told:

@@ -1,5 +1,6 @@
 """`hubbub users`, `groups` and `connections`: who is there, for people and for programs."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -85,7 +86,7 @@ async def test_members_are_added_and_removed(service: Service, clients: dict[str
     told = await call(service, "groups", "remove", "chat", "blue", "--connection", bob)
     await call(service, "groups", "remove", "chat", "red", "--user", "ann")
 
-    assert told == f"{bob} is not in blue.\n"
+    assert told == f"{bob} is not in blue any more.\n"
     assert set(service.hub().groups) == {"green"}
 
 
@@ -96,6 +97,42 @@ async def test_connections_are_closed(service: Service, clients: dict[str, Clien
     assert told["closed"]
     assert (await clients["ann"].end())[0] == Close(error="enough", allow_reconnect=True)
     assert (await clients["bob"].end())[0] == Close(allow_reconnect=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("groups", "add", "chat", "g", "--connection", "c"), "There is no connection c on chat."),
+        (
+            ("groups", "remove", "chat", "g", "--connection", "c"),
+            "There is no connection c on chat.",
+        ),
+        (("groups", "remove", "chat", "g", "--user", "u"), "There is no user u in g or on chat."),
+        (("connections", "close", "chat", "c"), "There is no connection c on chat."),
+        (("users", "close", "chat", "u"), "The user u has no connection on chat."),
+    ],
+)
+async def test_who_is_not_there_is_no_success(
+    service: Service, clients: dict[str, Client], arguments: tuple[str, ...], sentence: str
+) -> None:
+    options = ("--connection-string", service.connection_string)
+
+    result = await asyncio.to_thread(invoke, *arguments, *options)
+
+    assert result.exit_code == 1
+    assert str(result.exception) == sentence
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("member", ["stored", "bob"])
+async def test_a_user_who_is_away_or_only_connected_is_taken_out(
+    service: Service, clients: dict[str, Client], member: str
+) -> None:
+    await service.rest("PUT", "/api/hubs/chat/users/stored/groups/red")
+
+    told = await call(service, "groups", "remove", "chat", "red", "--user", member)
+
+    assert told == f"{member} is not in red any more.\n"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hubbub.protocol.endpoints import parse_connection_string
 from hubbub.protocol.tokens import decode_token
 
 VERSION = "api-version=2024-12-01"
-Action = Callable[[HubContext], Awaitable[None]]
+Action = Callable[[HubContext], Awaitable[object]]
 
 
 SENDS: dict[str, tuple[Action, str]] = {

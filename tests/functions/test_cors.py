@@ -114,3 +114,51 @@ async def test_the_app_settings_of_azure_count_where_no_local_file_does(load: Lo
 
     assert answer.header("access-control-allow-origin") == PAGE
     assert answer.header("access-control-allow-credentials") == "true"
+
+
+async def test_an_origin_that_is_not_allowed_is_told_once_with_what_to_change(
+    load: Load, log: pytest.LogCaptureFixture
+) -> None:
+    for host in (load(APP), allowing(load, "http://other")):
+        log.clear()
+        for _ in range(2):
+            await preflight(host, PAGE)
+            await call(host, "GET", "/api/boom", headers=[("Origin", PAGE)])
+
+        (said,) = [record.getMessage() for record in log.records if "CORS" in record.getMessage()]
+        assert f"A page of {PAGE} called" in said
+        assert f"--cors {PAGE} --cors-credentials" in said
+
+
+async def test_a_signalr_client_whose_credentials_are_not_allowed_is_told(
+    load: Load, log: pytest.LogCaptureFixture
+) -> None:
+    await preflight(allowing(load, "*"), PAGE)
+
+    assert '"CORSCredentials": true' in log.text
+
+
+@pytest.mark.parametrize(
+    ("cors", "headers"),
+    [
+        (PAGE, [("Origin", PAGE)]),
+        ("http://other", [("Origin", "http://localhost:7071")]),
+        ("http://other", []),
+    ],
+)
+async def test_pages_that_may_read_the_answer_are_not_told_of(
+    load: Load, log: pytest.LogCaptureFixture, cors: str, headers: list[tuple[str, str]]
+) -> None:
+    await call(allowing(load, cors), "GET", "/api/hello", headers=headers)
+
+    assert "CORS" not in log.text
+
+
+async def test_many_strange_origins_are_not_remembered_for_ever(
+    load: Load, log: pytest.LogCaptureFixture
+) -> None:
+    host = allowing(load, "http://other")
+    for number in range(150):
+        await call(host, "GET", "/api/none", headers=[("Origin", f"http://{number}.example")])
+
+    assert sum("CORS" in record.getMessage() for record in log.records) == 100

@@ -1,12 +1,14 @@
 """HTTP triggers: what a function is given and what its result becomes on the wire."""
 
 import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.functions.apps import call
 
-from hubbub.functions.host import Host
+from hubbub.functions.host import Host, HostOptions
 
 Load = Callable[..., Host]
 
@@ -204,6 +206,48 @@ async def test_an_unknown_path_is_an_empty_404_and_the_root_a_page(load: Load) -
     assert (missing.status, missing.body) == (404, b"")
     assert home.status == 200
     assert "Your Azure Function App is up and running." in home.text
+
+
+PAGES = """
+@app.route(route="index", methods=["GET"])
+def index(req):
+    return ""
+
+@app.route(route="<b>&", methods=["GET", "POST"])
+def both(req):
+    return ""
+
+@app.route(route="anything")
+def every(req):
+    return ""
+
+@app.route(route="items/{id}", methods=["GET"])
+def item(req):
+    return ""
+
+@app.route(route="post", methods=["POST"])
+def post(req):
+    return ""
+"""
+
+
+async def test_the_page_of_the_root_links_what_a_browser_can_open(load: Load) -> None:
+    home = await call(load(PAGES), "GET", "/")
+
+    assert sorted(re.findall('href="(.*?)"', home.text)) == [
+        "/api/%3Cb%3E%26",
+        "/api/anything",
+        "/api/index",
+    ]
+    assert "<b>" not in home.text
+
+
+async def test_the_page_of_the_root_tells_nothing_where_keys_are_asked_for(
+    load: Load, tmp_path: Path
+) -> None:
+    host = load(PAGES, options=HostOptions(data=tmp_path / "data", checks_keys=True))
+
+    assert "href" not in (await call(host, "GET", "/")).text
 
 
 async def test_the_page_of_the_root_can_be_switched_off_or_replaced(load: Load) -> None:

@@ -174,6 +174,22 @@ async def test_a_refused_send_fails_the_invocation_and_names_the_setting(
     assert service.tokens[0] not in log.text
 
 
+@pytest.mark.parametrize("place", ["local.settings.json", "the environment"])
+async def test_a_refused_send_says_where_the_setting_stands(
+    load: Load, service: Service, log: pytest.LogCaptureFixture, place: str
+) -> None:
+    service.status = 401
+    here, values = service.connection_string, {}
+    if place == "local.settings.json":
+        here, values = "", {SETTING: here}
+    files = {"local.settings.json": {"IsEncrypted": False, "Values": values}}
+    host = load(SEND.replace("VALUE", '{"target": "a"}'), {SETTING: here} if here else {}, files)
+
+    await call(host, "POST", "/api/send")
+
+    assert f"the service of the setting '{SETTING}' from {place}: Authorization failed" in log.text
+
+
 async def test_a_service_that_is_away_fails_the_invocation_and_is_named(
     load: Load, log: pytest.LogCaptureFixture
 ) -> None:

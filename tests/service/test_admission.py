@@ -101,3 +101,19 @@ async def _by_get(service: Service, allowed: int, accept: str) -> tuple[int, str
     raw.send(client.head("GET", accept))
     status = await raw.status()
     return status, (await raw.until(b"type")).decode() if status == 404 else ""
+
+
+async def test_a_refusal_is_logged_in_whole_sentences(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    foreign = "eyJhbGciOiJIUzI1NiJ9.e30.AAAA"
+
+    await service.request("POST", "/client/negotiate?hub=chat", token=foreign)
+    with pytest.raises(InvalidStatus):
+        await service.open(query={"hub": "chat", "access_token": foreign})
+
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2
+    for line in said:
+        assert ": 401 The signature key was not found. No access key of this service" in line

@@ -89,3 +89,16 @@ async def test_a_request_of_no_page_is_answered_as_ever(start: Start) -> None:
     answer = await service.request("POST", "/client/negotiate?hub=chat", token=service.token())
     assert answer.status == 200
     assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+async def test_an_origin_that_is_not_let_in_is_told_once_with_what_to_change(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = await start(allowed_origins=("https://other.example",))
+
+    for origin in (PAGE, PAGE, "https://other.example"):
+        await preflight(service, origin)
+
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert f"A page of {PAGE} called" in said
+    assert f"--allow-origin {PAGE}" in said

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -14,8 +15,11 @@ from tests.cli.programs import running
 from tests.service.conftest import Start
 from tests.service.fakes import FakeClient, FakeTransport, access_of
 from tests.service.running import PATIENCE, Service
+from tests.service.upstream_app import until
+from websockets.exceptions import InvalidStatus
 
 from hubbub.protocol.messages import Close, Invocation
+from hubbub.protocol.upstreamtemplate import Template
 from hubbub.service.node import Node
 from hubbub.service.router import Envelope, Everyone, One
 from hubbub.service.session import State
@@ -182,3 +186,38 @@ async def test_a_second_signal_ends_a_service_that_waits_for_a_client() -> None:
 
         async with asyncio.timeout(PATIENCE):
             await process.wait()
+
+
+async def test_a_service_that_lets_clients_go_takes_no_new_ones_and_answers_calls(
+    start: Start,
+) -> None:
+    service = await start()
+    await service.connect()
+    negotiated = await service.http_client()
+
+    assert list(service.node.drain()) == []
+
+    with pytest.raises(InvalidStatus) as refused:
+        await service.open()
+    assert refused.value.response.status_code == 503
+    path = "/client/negotiate?hub=chat&negotiateVersion=1"
+    assert (await service.request("POST", path, token=service.token())).status == 503
+    assert (await negotiated.poll()).status == 503
+    await service.send("still answered")
+
+
+async def test_a_service_is_drained_when_the_app_has_heard_of_everybody() -> None:
+    app = socket.create_server(("127.0.0.1", 0))
+    app.setblocking(False)
+    url = f"http://127.0.0.1:{app.getsockname()[1]}/"
+    node = Node(ServiceSettings(upstream_templates=(Template(url_template=url),)))
+    with app:
+        client = FakeClient(node)
+        assert not node.is_drained  # it is told of a client that has come
+
+        assert list(node.drain()) == []
+        await asyncio.sleep(0)
+        assert client.transport.is_closed
+        assert not node.is_drained
+    await until(lambda: node.is_drained)
+    await node.upstream.close()

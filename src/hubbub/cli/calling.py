@@ -1,61 +1,90 @@
-"""What commands that call a service have in common: which service it is, and how they answer."""
+"""What commands that call a service have in common: their options, the call, and the answer."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Final, TypeVar
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Concatenate, Final, NoReturn, ParamSpec, TypeVar
 
 import click
 
+from hubbub.cli.chosen import SETTING, Chosen, connection_option
 from hubbub.client.management import HubContext, ServiceClient
-from hubbub.errors import ConfigError
+from hubbub.errors import HubbubError
 
-__all__ = [
-    "SETTING",
-    "call",
-    "collect",
-    "connection_option",
-    "json_option",
-    "required",
-    "show",
-    "show_rows",
-]
+__all__ = ["SETTING", "HubCall", "json_option", "on_hub", "refuse", "show"]
 
-SETTING: Final = "AzureSignalRConnectionString"
 _Result = TypeVar("_Result")
+_Options = ParamSpec("_Options")
 
-connection_option: Final = click.option(
-    "--connection-string",
-    envvar=SETTING,
-    help=f"The service to call. Default: the environment's {SETTING}.",
-)
 json_option: Final = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document."
 )
 
 
-def required(connection_string: str | None) -> str:
-    """The connection string. Raises `ConfigError` where there is none."""
-    if not connection_string:
-        raise ConfigError(f"Which service? Set {SETTING}, or pass --connection-string.")
-    return connection_string
+@dataclass(frozen=True, slots=True)
+class HubCall:
+    """A command that concerns one hub of one service."""
+
+    hub: str
+    chosen: Chosen
+    as_json: bool
+
+    def do(self, act: Callable[[HubContext], Awaitable[_Result]]) -> _Result:
+        """Do `act` with the hub; return what it returns."""
+        endpoint = self.chosen.endpoint()
+
+        async def run() -> _Result:
+            async with ServiceClient(endpoint) as client:
+                return await act(client.hub(self.hub))
+
+        with self.chosen.explained(endpoint.url):
+            return asyncio.run(run())
+
+    def table(
+        self,
+        entries: Callable[[HubContext], AsyncIterator[Any]],
+        columns: Sequence[str],
+        *,
+        empty: str,
+    ) -> None:
+        """Print a listing as one array, or as a table: `columns` are named as in the REST API."""
+
+        async def act(hub: HubContext) -> list[Any]:
+            return [entry async for entry in entries(hub)]
+
+        rows = [{column: _member(entry, column) for column in columns} for entry in self.do(act)]
+        if self.as_json:
+            click.echo(json.dumps(rows))
+        elif rows:
+            click.echo("\n".join(_lines(rows, columns)))
+        else:
+            click.echo(empty)
+
+    def show(self, facts: dict[str, Any], sentence: str) -> None:
+        """Print what was done."""
+        show(facts, sentence, as_json=self.as_json)
 
 
-def call(
-    connection_string: str | None, hub: str, act: Callable[[HubContext], Awaitable[_Result]]
-) -> _Result:
-    """Do `act` with a hub of the service; return what it returns."""
+def on_hub(
+    command: Callable[Concatenate[HubCall, _Options], None],
+) -> Callable[..., None]:
+    """Give a command the argument HUB, and the options that say which service and how to answer."""
 
-    async def run() -> _Result:
-        async with ServiceClient(required(connection_string)) as client:
-            return await act(client.hub(hub))
+    @click.argument("hub")
+    @connection_option
+    @json_option
+    @wraps(command)
+    def with_hub(hub: str, chosen: Chosen, as_json: bool, **options: Any) -> None:
+        command(HubCall(hub, chosen, as_json), **options)  # type: ignore[call-arg]
 
-    return asyncio.run(run())
+    return with_hub
 
 
-async def collect(entries: AsyncIterator[_Result]) -> list[_Result]:
-    """All entries of a listing."""
-    return [entry async for entry in entries]
+def refuse(sentence: str) -> NoReturn:
+    """End the command: what it names is not there."""
+    raise HubbubError(sentence)
 
 
 def show(facts: dict[str, Any], sentence: str, *, as_json: bool) -> None:
@@ -63,21 +92,20 @@ def show(facts: dict[str, Any], sentence: str, *, as_json: bool) -> None:
     click.echo(json.dumps(facts) if as_json else sentence)
 
 
-def show_rows(
-    rows: Sequence[dict[str, Any]], columns: Sequence[str], *, empty: str, as_json: bool
-) -> None:
-    """Print a listing: as one array, or as a table with `columns`."""
-    if as_json:
-        click.echo(json.dumps(rows))
-        return
-    if not rows:
-        click.echo(empty)
-        return
-    cells = [list(columns), *([_cell(row.get(name)) for name in columns] for row in rows)]
+def _member(entry: Any, column: str) -> Any:
+    """What is called userId in JSON is user_id in Python."""
+    name = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in column)
+    value = getattr(entry, name)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _lines(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> list[str]:
+    cells = [list(columns), *([_cell(row[name]) for name in columns] for row in rows)]
     widths = [max(len(row[index]) for row in cells) for index in range(len(columns))]
-    for row in cells:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo(line.rstrip())
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
 
 
 def _cell(value: Any) -> str:

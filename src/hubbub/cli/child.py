@@ -20,6 +20,7 @@ __all__ = [
     "inherit",
     "raise_file_limit",
     "report",
+    "say_stopping",
     "set_up_logging",
     "stop_with_parent",
 ]
@@ -44,6 +45,14 @@ def set_up_logging(level: str, *, invocations: logging.Filter | None = None) -> 
     # websockets would say "connection closed" for each.
     for noisy in ("asyncio", "aiohttp", "uvicorn", "websockets"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    """Whether a record tells more than where a request was when a server that stops gave it up."""
+    import asyncio  # which who logs this has loaded; a supervisor does without it
+
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 class _Formatter(logging.Formatter):
@@ -82,6 +91,12 @@ def report(fd: int | None, facts: Mapping[str, Any]) -> None:
         return
     with os.fdopen(fd, "w", encoding="utf-8") as pipe:
         pipe.write(json.dumps(facts) + "\n")
+
+
+def say_stopping(number: int) -> None:
+    """Tell a person who has pressed Ctrl-C that the end has begun; it may take seconds."""
+    if number == signal.SIGINT:
+        print("Stopping; press Ctrl-C again to end at once.", file=sys.stderr, flush=True)
 
 
 def stop_with_parent(*inherited: int | None) -> None:

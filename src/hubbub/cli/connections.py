@@ -2,7 +2,7 @@
 
 import click
 
-from hubbub.cli.calling import call, collect, connection_option, json_option, show, show_rows
+from hubbub.cli.calling import HubCall, on_hub, refuse
 
 __all__ = ["connections"]
 
@@ -17,55 +17,32 @@ def connections() -> None:
 
 
 @connections.command("list")
-@click.argument("hub")
+@on_hub
 @_filter
-@connection_option
-@json_option
-def list_connections(
-    hub: str, text: str | None, connection_string: str | None, as_json: bool
-) -> None:
+def list_connections(on: HubCall, text: str | None) -> None:
     """List the connections of HUB, with users and groups."""
-    found = call(
-        connection_string, hub, lambda context: collect(context.client_manager.connections(text))
+    on.table(
+        lambda hub: hub.client_manager.connections(text),
+        ["connectionId", "userId", "groups"],
+        empty=f"Nobody is on {on.hub}.",
     )
-    rows = [
-        {
-            "connectionId": each.connection_id,
-            "userId": each.user_id,
-            "groups": list(each.groups or ()),
-        }
-        for each in found
-    ]
-    columns = ["connectionId", "userId", "groups"]
-    show_rows(rows, columns, empty=f"Nobody is on {hub}.", as_json=as_json)
 
 
 @connections.command()
-@click.argument("hub")
+@on_hub
 @_filter
-@connection_option
-@json_option
-def count(hub: str, text: str | None, connection_string: str | None, as_json: bool) -> None:
+def count(on: HubCall, text: str | None) -> None:
     """Count the connections of HUB."""
-    number = call(
-        connection_string, hub, lambda context: context.client_manager.count_connections(text)
-    )
-    show({"connections": number}, str(number), as_json=as_json)
+    number = on.do(lambda hub: hub.client_manager.count_connections(text))
+    on.show({"connections": number}, str(number))
 
 
 @connections.command()
-@click.argument("hub")
+@on_hub
 @click.argument("connection")
 @click.option("--reason", help="What the client is told.")
-@connection_option
-@json_option
-def close(
-    hub: str, connection: str, reason: str | None, connection_string: str | None, as_json: bool
-) -> None:
+def close(on: HubCall, connection: str, reason: str | None) -> None:
     """Close CONNECTION of HUB. Its client may connect again."""
-    call(
-        connection_string,
-        hub,
-        lambda context: context.client_manager.close_connection(connection, reason),
-    )
-    show({"closed": connection}, f"{connection} is closed.", as_json=as_json)
+    if not on.do(lambda hub: hub.client_manager.close_connection(connection, reason)):
+        refuse(f"There is no connection {connection} on {on.hub}.")
+    on.show({"closed": connection}, f"{connection} is closed.")

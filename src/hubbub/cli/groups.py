@@ -2,7 +2,7 @@
 
 import click
 
-from hubbub.cli.calling import call, collect, connection_option, json_option, show, show_rows
+from hubbub.cli.calling import HubCall, on_hub, refuse
 from hubbub.client.management import HubContext
 
 __all__ = ["groups"]
@@ -17,93 +17,81 @@ def groups() -> None:
 
 
 @groups.command("list")
-@click.argument("hub")
-@connection_option
-@json_option
-def list_groups(hub: str, connection_string: str | None, as_json: bool) -> None:
+@on_hub
+def list_groups(on: HubCall) -> None:
     """List the groups of HUB that have connections."""
-    found = call(connection_string, hub, lambda context: collect(context.client_manager.groups()))
-    rows = [{"group": each.group, "connections": each.connections} for each in found]
-    show_rows(
-        rows, ["group", "connections"], empty=f"No group of {hub} has members.", as_json=as_json
+    on.table(
+        lambda hub: hub.client_manager.groups(),
+        ["group", "connections"],
+        empty=f"No group of {on.hub} has members.",
     )
 
 
 @groups.command()
-@click.argument("hub")
+@on_hub
 @click.argument("group")
-@connection_option
-@json_option
-def members(hub: str, group: str, connection_string: str | None, as_json: bool) -> None:
+def members(on: HubCall, group: str) -> None:
     """List the connections in GROUP of HUB."""
-    found = call(connection_string, hub, lambda context: collect(context.groups.connections(group)))
-    rows = [{"connectionId": each.connection_id, "userId": each.user_id} for each in found]
-    show_rows(rows, ["connectionId", "userId"], empty=f"Nobody is in {group}.", as_json=as_json)
+    on.table(
+        lambda hub: hub.groups.connections(group),
+        ["connectionId", "userId"],
+        empty=f"Nobody is in {group}.",
+    )
 
 
 @groups.command()
-@click.argument("hub")
+@on_hub
 @click.argument("group")
 @_user
 @_connection
 @click.option("--ttl", type=click.IntRange(0), help="Seconds that a user stays in it.")
-@connection_option
-@json_option
-def add(
-    hub: str,
-    group: str,
-    user: str | None,
-    connection: str | None,
-    ttl: int | None,
-    connection_string: str | None,
-    as_json: bool,
-) -> None:
+def add(on: HubCall, group: str, user: str | None, connection: str | None, ttl: int | None) -> None:
     """Put a user or a connection into GROUP of HUB.
 
     A user stays in it for --ttl seconds, by default up to a year. With 0 only the connections that
     the user has now join.
     """
-    member = _member(user, connection)
+    member = _one(user, connection)
     if ttl is not None and user is None:
         raise click.UsageError("--ttl goes with --user: a connection is in a group while it lasts.")
 
-    async def act(context: HubContext) -> None:
-        if user is not None:
-            await context.user_groups.add(user, group, ttl)
-        else:
-            await context.groups.add(member, group)
+    async def act(hub: HubContext) -> bool:
+        if user is None:
+            return await hub.groups.add(member, group)
+        await hub.user_groups.add(user, group, ttl)
+        return True
 
-    call(connection_string, hub, act)
-    show({"added": member, "group": group}, f"{member} is in {group}.", as_json=as_json)
+    if not on.do(act):
+        refuse(f"There is no connection {member} on {on.hub}.")
+    on.show({"added": member, "group": group}, f"{member} is in {group}.")
 
 
 @groups.command()
-@click.argument("hub")
+@on_hub
 @click.argument("group")
 @_user
 @_connection
-@connection_option
-@json_option
-def remove(
-    hub: str,
-    group: str,
-    user: str | None,
-    connection: str | None,
-    connection_string: str | None,
-    as_json: bool,
-) -> None:
+def remove(on: HubCall, group: str, user: str | None, connection: str | None) -> None:
     """Take a user or a connection out of GROUP of HUB."""
-    member = _member(user, connection)
+    member = _one(user, connection)
 
-    async def act(context: HubContext) -> None:
-        members = context.user_groups if user is not None else context.groups
-        await members.remove(member, group)
+    async def act(hub: HubContext) -> None:
+        manager = hub.client_manager
+        if user is not None:
+            # One who is not connected may be in it, and one who is not stored may be connected.
+            if not (await hub.user_groups.contains(user, group) or await manager.user_exists(user)):
+                refuse(f"There is no user {user} in {group} or on {on.hub}.")
+            await hub.user_groups.remove(user, group)
+        else:
+            if not await manager.connection_exists(member):
+                refuse(f"There is no connection {member} on {on.hub}.")
+            await hub.groups.remove(member, group)
 
-    call(connection_string, hub, act)
-    show({"removed": member, "group": group}, f"{member} is not in {group}.", as_json=as_json)
+    on.do(act)
+    on.show({"removed": member, "group": group}, f"{member} is not in {group} any more.")
 
 
-def _member(user: str | None, connection: str | None) -> str:
+def _one(user: str | None, connection: str | None) -> str:
     if (user is None) == (connection is None):
         raise click.UsageError("Pass either --user or --connection.")
     member = user or connection

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from hubbub.cli.banner import function_lines
+from hubbub.cli.banner import STOP, function_lines
 from hubbub.cli.child import LOG_LEVELS, inherit, report, set_up_logging, stop_with_parent
 from hubbub.errors import ConfigError
 from hubbub.functions.settings import read_local_settings
@@ -116,7 +116,7 @@ def _supervise(
     children = HostChildren(
         app,
         ["host", str(app), *_arguments(options)],
-        listener.fileno(),
+        listener,
         secret,
         workers=worker_count(local, os.environ),
         reloads=not no_reload,
@@ -124,7 +124,7 @@ def _supervise(
     with Supervisor([children]) as supervisor:
         supervisor.start()
         facts = {name: children.facts[name] for name in ("url", "functions", "keys", "warnings")}
-        click.echo(json.dumps({"host": facts}) if as_json else function_lines(facts))
+        click.echo(json.dumps({"host": facts}) if as_json else f"{function_lines(facts)}\n{STOP}")
         sys.stdout.flush()
         supervisor.run()
 

@@ -6,20 +6,21 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import click
 import msgspec
 
+from hubbub.cli.chosen import Chosen, connection_option
 from hubbub.client import HubClient
 from hubbub.client.settings import TransportName
 from hubbub.errors import ConfigError
-from hubbub.protocol.endpoints import client_url, parse_connection_string
+from hubbub.protocol.endpoints import client_url
 from hubbub.protocol.tokens import issue_client_token
 
 __all__ = ["listen"]
 
-_SETTING = "AzureSignalRConnectionString"
 _TRANSPORTS = ("WebSockets", "ServerSentEvents", "LongPolling")
 _encoder = msgspec.json.Encoder(enc_hook=str)  # MessagePack has values that JSON has not
 
@@ -27,11 +28,7 @@ _encoder = msgspec.json.Encoder(enc_hook=str)  # MessagePack has values that JSO
 @click.command()
 @click.argument("hub")
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
-@click.option(
-    "--connection-string",
-    envvar=_SETTING,
-    help=f"The service to listen at. Default: the environment's {_SETTING}.",
-)
+@connection_option
 @click.option("--url", help="The URL of a hub or of an app that negotiates, instead of a service.")
 @click.option("--user", help="The user id to connect as.")
 @click.option("--transport", type=click.Choice(_TRANSPORTS, case_sensitive=False))
@@ -40,7 +37,7 @@ _encoder = msgspec.json.Encoder(enc_hook=str)  # MessagePack has values that JSO
 def listen(
     hub: str,
     targets: tuple[str, ...],
-    connection_string: str | None,
+    chosen: Chosen,
     url: str | None,
     user: str | None,
     transport: TransportName | None,
@@ -56,27 +53,26 @@ def listen(
 
     With --url the app that is asked there decides about the hub and the user.
     """
-    address, token = _where(hub, connection_string, url, user)
+    address, token = _where(hub, chosen, url, user)
     client = HubClient(
         address,
         access_token=token,
         transport=transport,
         encoding="messagepack" if messagepack else "json",
     )
-    asyncio.run(_listen(client, hub, frozenset(map(str.lower, targets)), as_json=as_json))
+    with nullcontext() if url is not None else chosen.explained(address.partition("/client/")[0]):
+        asyncio.run(_listen(client, hub, frozenset(map(str.lower, targets)), as_json=as_json))
 
 
 def _where(
-    hub: str, connection_string: str | None, url: str | None, user: str | None
+    hub: str, chosen: Chosen, url: str | None, user: str | None
 ) -> tuple[str, Callable[[], str] | None]:
     """The address to connect to, and what makes tokens for it."""
     if url is not None:
         if user is not None:
             raise ConfigError("With --url the app decides who the user is. Leave out --user.")
         return url, None
-    if not connection_string:
-        raise ConfigError(f"Which service? Set {_SETTING}, or pass --connection-string or --url.")
-    endpoint = parse_connection_string(connection_string)
+    endpoint = chosen.endpoint(otherwise="pass --connection-string or --url")
 
     def token() -> str:
         return issue_client_token(endpoint, hub, now=int(time.time()), user_id=user)

@@ -30,6 +30,7 @@ _COMMANDS: Final = {
     "upstream": "hubbub.cli.upstream",
     "nodes": "hubbub.cli.cluster",
     "drain": "hubbub.cli.cluster",
+    "doctor": "hubbub.cli.doctor",
 }
 
 

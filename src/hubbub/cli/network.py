@@ -2,8 +2,10 @@
 
 import errno
 import socket
+from typing import Final
 from urllib.parse import urlsplit
 
+from hubbub.cli.asking import HOST, SERVICE, occupant
 from hubbub.errors import ConfigError
 from hubbub.protocol.endpoints import format_connection_string
 from hubbub.service.settings import is_loopback
@@ -12,7 +14,7 @@ __all__ = ["Place", "lan_address", "listen", "named_localhost", "origin"]
 
 # A documentation address (RFC 5737). Connecting a datagram socket sends nothing; it only asks the
 # routing table which of this machine's addresses others would see.
-_ELSEWHERE = ("192.0.2.1", 9)
+_ELSEWHERE: Final = ("192.0.2.1", 9)
 
 
 def listen(address: str, port: int, *, option: str, shares_port: bool = False) -> socket.socket:
@@ -88,6 +90,22 @@ class Place:
         base = named_localhost(url) if self.is_everywhere else url
         return format_connection_string(base, key, client_url=client_url)
 
+    def remote_connection_string(self, key: str, port: int) -> str | None:
+        """How programs on other machines reach the service, `None` where they do no other way."""
+        if not self.is_everywhere or is_loopback(self.lan):
+            return None
+        host = f"[{self.lan}]" if ":" in self.lan else self.lan
+        return format_connection_string(f"http://{host}:{port}", key)
+
+    @property
+    def names(self) -> list[str]:
+        """The host names under which it is reached, as URLs have them."""
+        if self.is_everywhere or self.is_loopback:
+            names = {self.lan, self.address, "localhost", "127.0.0.1", "[::1]"}
+        else:
+            names = {self.lan}
+        return sorted(f"[{n}]" if ":" in n and "[" not in n else n for n in names)
+
     def page_origins(self, port: int) -> list[str]:
         """The origins that the app's own pages have."""
         names = {self.lan, "localhost", "127.0.0.1"} if self.is_everywhere else {self.lan}
@@ -97,8 +115,10 @@ class Place:
 def _explain(error: Exception, address: str, port: int, option: str) -> str:
     number = getattr(error, "errno", None)
     if number == errno.EADDRINUSE:
+        who = occupant(address, port) or "another program"
+        already = " that runs already" if who in {SERVICE, HOST} else ""
         return (
-            f"Port {port} on {address} is in use by another program. "
+            f"Port {port} on {address} is in use by {who}{already}. "
             f"Stop it, or pass {option} with another port; 0 picks a free one."
         )
     if number == errno.EACCES:

@@ -6,6 +6,7 @@ new code does not load, the old code goes on.
 
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -36,7 +37,7 @@ class HostChildren:
         self,
         app: Path,
         arguments: Sequence[str],
-        listen_fd: int,
+        listener: socket.socket,
         env: Mapping[str, str],
         *,
         workers: int = 1,
@@ -46,7 +47,7 @@ class HostChildren:
         self.name = "function host"
         self._app = app
         self._arguments = arguments
-        self._listen_fd = listen_fd
+        self.listener = listener
         self._env = env
         self._workers = workers
         self._reloads = reloads
@@ -55,6 +56,7 @@ class HostChildren:
         self._sources = Sources(app, _host_settings(app))
         self._changed: SimpleQueue[str] = SimpleQueue()  # files, from the thread that watches
         self._is_broken = False  # it has ended and cannot be started until the app is changed
+        self._was_ready = threading.Event()
         self._stop_watching = threading.Event()
 
     def __repr__(self) -> str:
@@ -76,6 +78,7 @@ class HostChildren:
         """Wait for all of them. Raises `ConfigError` with what is wrong."""
         for child in self._current:
             child.wait_until_ready()
+        self._was_ready.set()
 
     def refresh(self) -> None:
         """Replace the processes if the app has changed, and start again what has ended."""
@@ -104,12 +107,16 @@ class HostChildren:
         for child in [*self._current, *self._leaving]:
             child.stop(deadline)
 
+    def close(self) -> None:
+        """Give up the listening socket, which all processes shared."""
+        self.listener.close()
+
     def _start_all(self) -> list[Child]:
         children = []
         for number in range(self._workers):
             secondary = ["--secondary"] if number else []
             arguments = [*self._arguments, *secondary]
-            children.append(Child(self.name, arguments, self._listen_fd, self._env))
+            children.append(Child(self.name, arguments, self.listener, self._env))
         for child in children:
             child.start()
         return children
@@ -151,6 +158,8 @@ class HostChildren:
 
     def _watch(self, before: Mapping[str, tuple[int, int]]) -> None:
         """Note changes of the app and wake the supervisor, in a thread."""
+        # The processes need all there is of the machine until they are ready.
+        self._was_ready.wait()
         # Imported late: `--no-reload` does without it.
         import watchfiles
 

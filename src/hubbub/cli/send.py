@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from hubbub.cli.calling import call, connection_option, json_option, show
+from hubbub.cli.calling import HubCall, on_hub
 from hubbub.client.audience import ClientProxy
 from hubbub.client.commands import SendMessage
 from hubbub.client.management import HubContext
@@ -14,7 +14,7 @@ __all__ = ["send"]
 
 
 @click.command()
-@click.argument("hub")
+@on_hub
 @click.argument("target")
 @click.argument("arguments", nargs=-1)
 @click.option("--user", help="Send to this user alone.")
@@ -23,10 +23,8 @@ __all__ = ["send"]
 @click.option("--filter", "text", help="Send to those that an OData filter accepts.")
 @click.option("--except", "excluded", multiple=True, help="Leave this connection out; repeatable.")
 @click.option("--wait", is_flag=True, help="With --connection: wait for the client's result.")
-@connection_option
-@json_option
 def send(
-    hub: str,
+    on: HubCall,
     target: str,
     arguments: tuple[str, ...],
     user: str | None,
@@ -35,8 +33,6 @@ def send(
     text: str | None,
     excluded: tuple[str, ...],
     wait: bool,
-    connection_string: str | None,
-    as_json: bool,
 ) -> None:
     """Invoke TARGET on the clients of HUB.
 
@@ -63,11 +59,11 @@ def send(
         audience = _audience(context, user, group, connection, excluded)
         return await audience.send(target, *values)
 
-    result = call(connection_string, hub, act)
+    result = on.do(act)
     if wait:
-        show({"result": result}, json.dumps(result, ensure_ascii=False), as_json=as_json)
+        on.show({"result": result}, json.dumps(result, ensure_ascii=False))
     else:
-        show({"accepted": True}, "The service has accepted it.", as_json=as_json)
+        on.show({"accepted": True}, "The service has accepted it.")
 
 
 def _audience(

@@ -5,16 +5,18 @@ import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import uvloop
 
-from hubbub.cli.banner import service_lines
+from hubbub.cli.banner import STOP, service_lines
 from hubbub.cli.child import (
     LOG_LEVELS,
     inherit,
     raise_file_limit,
     report,
+    say_stopping,
     set_up_logging,
     stop_with_parent,
 )
@@ -122,13 +124,12 @@ def service(
     place = Place(address)
 
     def say(url: str, key: str) -> None:
-        text = place.connection_string(url, key, int(url.rpartition(":")[2]))
-        facts = {"service": {"url": url, "connectionString": text}}
-        click.echo(json.dumps(facts) if as_json else service_lines(url, text))
+        facts = _facts(settings, place, url, key)
+        lines = f"{service_lines(facts)}\n{STOP}"
+        click.echo(json.dumps({"service": facts}) if as_json else lines)
 
     if workers == 1:
-        listener = listen(address, port, option="--port")
-        _serve(settings, listener, say, data, backplane)
+        _serve(settings, listen(address, port, option="--port"), say, data, backplane)
         return
     listeners = listen_for_each(address, port, workers, option="--port")
     arguments = [
@@ -155,7 +156,7 @@ def worker_environment(access_keys: tuple[str, ...], backplane: str | None) -> d
     return environment | ({"HUBBUB_BACKPLANE": backplane} if backplane else {})
 
 
-def check_cluster(workers: int, backplane: str | None, data: Path | None) -> None:
+def check_cluster(workers: int, backplane: str | None, data: Path | None = None) -> None:
     """Raise `ConfigError` where processes would not be one service."""
     if workers > 1 and backplane is None:
         raise ConfigError(
@@ -205,11 +206,23 @@ def _serve(
             settings,
             listener,
             ready=lambda in_force: say(url, in_force.access_keys[0]),
+            stopping=say_stopping,
             store=SqliteStore(data) if data is not None else None,
             engine=redis_engine(backplane) if backplane is not None else None,
         )
 
     uvloop.run(run())
+
+
+def _facts(settings: ServiceSettings, place: Place, url: str, key: str) -> dict[str, Any]:
+    port = int(url.rpartition(":")[2])
+    return {
+        "url": url,
+        "connectionString": place.connection_string(url, key, port),
+        "remoteConnectionString": place.remote_connection_string(key, port),
+        "hasPassingKey": False,
+        "hasUpstream": bool(settings.upstream_templates or settings.settings_file),
+    }
 
 
 def _entra(issuer: str | None, keys: str | None, roles: tuple[str, ...]) -> EntraSettings | None:

@@ -8,15 +8,17 @@ import json
 import os
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any, Final, Protocol
 
+from hubbub.cli.child import say_stopping
 from hubbub.errors import ConfigError, HubbubError
 
-__all__ = ["Child", "Supervisor"]
+__all__ = ["Child", "Supervised", "Supervisor"]
 
 _READY_TIMEOUT: Final = 60.0  # seconds; an app may import much
 # Seconds from asking a child to stop to killing it: it lets clients go one after another, answers
@@ -31,14 +33,14 @@ class Child:
     """One child process, which serves on an inherited socket."""
 
     def __init__(
-        self, name: str, arguments: Sequence[str], listen_fd: int, env: Mapping[str, str]
+        self, name: str, arguments: Sequence[str], listener: socket.socket, env: Mapping[str, str]
     ) -> None:
         """`arguments` follow `python -m hubbub`; `env` is added to this process's environment."""
         self.name = name
         self.facts: dict[str, Any] = {}
         self.quick_deaths = 0
-        self._arguments = [*arguments, "--fd", str(listen_fd)]
-        self._listen_fd = listen_fd
+        self._arguments = [*arguments, "--fd", str(listener.fileno())]
+        self._listener = listener
         self._env = env
         self._process: subprocess.Popen[bytes] | None = None
         self._ready: IO[bytes] | None = None
@@ -55,7 +57,7 @@ class Child:
                 [sys.executable, "-m", "hubbub", *self._arguments, "--ready-fd", str(write_end)],
                 # What an app prints is seen when it is printed.
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **self._env},
-                pass_fds=(self._listen_fd, write_end),
+                pass_fds=(self._listener.fileno(), write_end),
                 # Its end tells the child that this process is gone, however that happened.
                 stdin=subprocess.PIPE,
                 # Ctrl-C is for the supervisor, which then stops its children in order.
@@ -129,6 +131,10 @@ class Child:
             self._process.wait()
         self._release()
 
+    def close(self) -> None:
+        """Give up the listening socket: whoever waits there is refused, and not kept waiting."""
+        self._listener.close()
+
     def kill(self) -> None:
         """End the process at once. `stop` comes next. It waits for nothing, so handlers may."""
         if self._process is not None:
@@ -158,6 +164,9 @@ class Supervised(Protocol):
     def stop(self, deadline: float) -> None:
         """Wait for its end until the monotonic time `deadline`, then kill it."""
 
+    def close(self) -> None:
+        """Let nobody wait for it any more, after its end."""
+
     def kill(self) -> None:
         """End it at once, without waiting."""
 
@@ -167,11 +176,16 @@ class _Interrupted(Exception):
 
 
 class Supervisor:
-    """Keeps children running until a signal says stop. Use it as a context manager."""
+    """Keeps children running until a signal says stop. Use it as a context manager.
+
+    They end in their order, each when those before it have ended: the service first, which has the
+    app to tell who has left, and then the function host.
+    """
 
     def __init__(self, children: Sequence[Supervised]) -> None:
         self._children = children
         self._signals = 0
+        self._first_signal = 0
         self._is_waiting = False
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
@@ -183,11 +197,11 @@ class Supervisor:
         return self
 
     def __exit__(self, *_: object) -> None:
+        say_stopping(self._first_signal)
         for child in self._children:
             child.ask_to_stop()
-        deadline = time.monotonic() + _STOP_TIMEOUT
-        for child in self._children:
-            child.stop(deadline)
+            child.stop(time.monotonic() + _STOP_TIMEOUT)
+            child.close()
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
@@ -225,6 +239,7 @@ class Supervisor:
         if number == signal.SIGCHLD:
             return
         self._signals += 1
+        self._first_signal = self._first_signal or number
         if self._signals > 1:  # which means now
             for child in self._children:
                 child.kill()

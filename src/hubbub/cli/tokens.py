@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import click
 
-from hubbub.cli.calling import connection_option, json_option, required, show
+from hubbub.cli.calling import json_option, show
+from hubbub.cli.chosen import Chosen, connection_option
 from hubbub.errors import ConfigError
-from hubbub.protocol.endpoints import Endpoint, client_url, parse_connection_string
+from hubbub.protocol.endpoints import Endpoint, client_url
 from hubbub.protocol.tokens import (
     MAX_TOKEN_LENGTH,
     TokenError,
@@ -47,11 +48,11 @@ def client(
     user: str | None,
     claims: tuple[str, ...],
     lifetime: int,
-    connection_string: str | None,
+    chosen: Chosen,
     as_json: bool,
 ) -> None:
     """Make the token with which a client connects to HUB."""
-    endpoint = parse_connection_string(required(connection_string))
+    endpoint = chosen.endpoint()
     made = issue_client_token(
         endpoint,
         hub,
@@ -68,13 +69,13 @@ def client(
 @_lifetime
 @connection_option
 @json_option
-def rest(path: str, lifetime: int, connection_string: str | None, as_json: bool) -> None:
+def rest(path: str, lifetime: int, chosen: Chosen, as_json: bool) -> None:
     """Make the token for the REST call at PATH.
 
     \b
       hubbub token rest /api/hubs/chat/:send
     """
-    endpoint = parse_connection_string(required(connection_string))
+    endpoint = chosen.endpoint()
     url = f"{endpoint.server_base}{path.lstrip('/')}"
     made = issue_rest_token(endpoint, url, now=int(time.time()), lifetime=lifetime)
     show({"url": url, "accessToken": made}, made, as_json=as_json)
@@ -86,14 +87,12 @@ def rest(path: str, lifetime: int, connection_string: str | None, as_json: bool)
 @click.option("--path", help="Whether the REST call at this path may be made with it.")
 @connection_option
 @json_option
-def verify(
-    text: str, hub: str | None, path: str | None, connection_string: str | None, as_json: bool
-) -> None:
+def verify(text: str, hub: str | None, path: str | None, chosen: Chosen, as_json: bool) -> None:
     """Say whether TOKEN is good, else what is wrong and what was expected.
 
     The exit status is 1 where it is not. The key is the one of the connection string.
     """
-    endpoint = parse_connection_string(required(connection_string))
+    endpoint = chosen.endpoint()
     text = text.strip().removeprefix("Bearer ").strip()
     facts: dict[str, Any] = {"valid": True, "claims": _claims_unchecked(text)}
     try:

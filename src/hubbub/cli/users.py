@@ -2,7 +2,8 @@
 
 import click
 
-from hubbub.cli.calling import call, collect, connection_option, json_option, show, show_rows
+from hubbub.cli.calling import HubCall, on_hub, refuse
+from hubbub.client.management import HubContext
 
 __all__ = ["users"]
 
@@ -13,37 +14,39 @@ def users() -> None:
 
 
 @users.command("list")
-@click.argument("hub")
-@connection_option
-@json_option
-def list_users(hub: str, connection_string: str | None, as_json: bool) -> None:
+@on_hub
+def list_users(on: HubCall) -> None:
     """List the users that are connected to HUB."""
-    found = call(connection_string, hub, lambda context: collect(context.client_manager.users()))
-    rows = [{"userId": each.user_id, "connections": each.connections} for each in found]
-    show_rows(rows, ["userId", "connections"], empty=f"No user is on {hub}.", as_json=as_json)
+    on.table(
+        lambda hub: hub.client_manager.users(),
+        ["userId", "connections"],
+        empty=f"No user is on {on.hub}.",
+    )
 
 
 @users.command()
-@click.argument("hub")
+@on_hub
 @click.argument("user")
-@connection_option
-@json_option
-def groups(hub: str, user: str, connection_string: str | None, as_json: bool) -> None:
+def groups(on: HubCall, user: str) -> None:
     """List the groups of HUB that USER has been put into, connected or not."""
-    found = call(connection_string, hub, lambda context: collect(context.user_groups.of(user)))
-    rows = [{"group": each.group, "expires": each.expires} for each in found]
-    show_rows(rows, ["group", "expires"], empty=f"{user} is in no group.", as_json=as_json)
+    on.table(
+        lambda hub: hub.user_groups.of(user),
+        ["group", "expires"],
+        empty=f"{user} is in no group.",
+    )
 
 
 @users.command()
-@click.argument("hub")
+@on_hub
 @click.argument("user")
 @click.option("--reason", help="What the clients are told.")
-@connection_option
-@json_option
-def close(
-    hub: str, user: str, reason: str | None, connection_string: str | None, as_json: bool
-) -> None:
+def close(on: HubCall, user: str, reason: str | None) -> None:
     """Close every connection of USER on HUB. The clients may connect again."""
-    call(connection_string, hub, lambda context: context.client_manager.close_user(user, reason))
-    show({"closed": user}, f"The connections of {user} are closed.", as_json=as_json)
+
+    async def act(hub: HubContext) -> None:
+        if not await hub.client_manager.user_exists(user):
+            refuse(f"The user {user} has no connection on {on.hub}.")
+        await hub.client_manager.close_user(user, reason)
+
+    on.do(act)
+    on.show({"closed": user}, f"The connections of {user} are closed.")

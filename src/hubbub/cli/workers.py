@@ -43,9 +43,9 @@ class Workers:
         listeners: Sequence[socket.socket],
         env: Mapping[str, str],
     ) -> None:
-        """Each process gets one of `listeners`, which stay open here."""
+        """Each process gets one of `listeners`, which stay open here until `close`."""
         self._children = [
-            _Worker(Child(f"{name} {number}", arguments, listener.fileno(), env))
+            _Worker(Child(f"{name} {number}", arguments, listener, env))
             for number, listener in enumerate(listeners, 1)
         ]
 
@@ -80,6 +80,11 @@ class Workers:
         """Wait for their ends until the monotonic time `deadline`, then kill."""
         for worker in self._children:
             worker.child.stop(deadline)
+
+    def close(self) -> None:
+        """Let go of the sockets."""
+        for worker in self._children:
+            worker.child.close()
 
     def kill(self) -> None:
         """End all at once."""

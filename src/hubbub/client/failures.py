@@ -1,8 +1,19 @@
 """The errors of a hub client: which call failed, and what became of the connection."""
 
+import os
+
+import aiohttp
+
 from hubbub.errors import ServiceError, UpstreamError
 
-__all__ = ["ConnectError", "ConnectionLostError", "HubError", "OverloadError", "ServerClosedError"]
+__all__ = [
+    "ConnectError",
+    "ConnectionLostError",
+    "HubError",
+    "OverloadError",
+    "ServerClosedError",
+    "why",
+]
 
 
 class HubError(UpstreamError):
@@ -36,3 +47,14 @@ class ServerClosedError(ConnectionLostError):
 
 class OverloadError(ConnectionLostError):
     """This client has given the connection up: its handlers and streams are too slow for it."""
+
+
+def why(error: Exception) -> str:
+    """Why there was no answer, in the system's few words where it has any."""
+    if isinstance(error, TimeoutError) and not str(error):
+        return "it took too long"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number = error.os_error.errno or 0
+        # A number below 0 is the resolver's, which has words of its own.
+        return os.strerror(number) if number > 0 else error.os_error.strerror or str(error.os_error)
+    return str(error) or type(error).__name__

@@ -22,9 +22,9 @@ class Groups:
         self._rest = rest
         self._hub = hub
 
-    async def add(self, connection_id: str, group: str) -> None:
-        """Put a connection into `group`. One that is gone is no error."""
-        await self._change("PUT", connection_id, group)
+    async def add(self, connection_id: str, group: str) -> bool:
+        """Put a connection into `group`. One that is gone is no error: then it returns false."""
+        return await self._change("PUT", connection_id, group)
 
     async def remove(self, connection_id: str, group: str) -> None:
         """Take a connection out of `group`."""
@@ -48,14 +48,14 @@ class Groups:
         async for each in self._rest.pages(ConnectionInfo, self._hub, *path, query=query):
             yield each
 
-    async def _change(self, method: str, connection_id: str, group: str) -> None:
+    async def _change(self, method: str, connection_id: str, group: str) -> bool:
         path = (
             "groups",
             named("group", group),
             "connections",
             named("connection_id", connection_id),
         )
-        await self._rest.call(method, self._hub, *path, absent=_NO_CONNECTION_IS_FINE)
+        return await self._rest.call(method, self._hub, *path, absent=_NO_CONNECTION_IS_FINE)
 
 
 class UserGroups:

@@ -65,9 +65,12 @@ class ClientManager:
         """Whether a connection is in a group."""
         return await self._exists("groups", named("group", group))
 
-    async def close_connection(self, connection_id: str, reason: str | None = None) -> None:
-        """Close a connection and tell its client why. One that is gone is no error."""
-        await self._rest.call(
+    async def close_connection(self, connection_id: str, reason: str | None = None) -> bool:
+        """Close a connection and tell its client why.
+
+        One that is gone is no error: then it returns false.
+        """
+        return await self._rest.call(
             "DELETE",
             self._hub,
             "connections",

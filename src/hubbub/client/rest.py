@@ -14,6 +14,7 @@ import msgspec
 from yarl import URL
 
 from hubbub import __version__
+from hubbub.client.failures import why
 from hubbub.client.identity import KEY_LIFETIME, Identity, TemporaryKey
 from hubbub.client.restretry import RestRetry
 from hubbub.errors import ServiceError
@@ -239,11 +240,12 @@ class RestClient:
             ) as response:
                 return await _outcome(response, url, absent)
         except (aiohttp.ClientError, TimeoutError) as error:
-            reason = str(error) or type(error).__name__
+            reason = why(error)
             kind = _NoAnswerError if isinstance(error, TimeoutError) else ServiceError
             raise kind(
                 f"An error happened when making request to {url}: {reason}. Is the service of the "
-                f"connection string, {self.endpoint.url}, running and reachable from here?"
+                f"connection string, {self.endpoint.url}, running and reachable from here?",
+                reason=reason,
             ) from error
 
     async def _token(self, url: str) -> str:
@@ -272,9 +274,23 @@ async def _outcome(
     if response.status == 404 and code is not None and code.lower() in absent:
         return _Answer(b"", response.headers, absent[code.lower()])
     text = (await response.content.read(_SHOWN_BYTES)).decode(errors="replace").strip()
+    reason = _message(text)
     raise ServiceError(
-        f"{_explain(response, text)} Request Uri: {url}", status=response.status, code=code
+        f"{_explain(response, reason or text)} Request Uri: {url}",
+        status=response.status,
+        code=code,
+        reason=reason,
     )
+
+
+def _message(text: str) -> str | None:
+    """What a service says in the body of an error, which is an ErrorDetail of the REST API."""
+    try:
+        detail = msgspec.json.decode(text)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    message = detail.get("message") if isinstance(detail, dict) else None
+    return message if isinstance(message, str) and message else None
 
 
 def _explain(response: aiohttp.ClientResponse, text: str) -> str:

@@ -14,7 +14,7 @@ from yarl import URL
 
 from hubbub import __version__
 from hubbub.client.credentials import Credentials
-from hubbub.client.failures import ConnectError
+from hubbub.client.failures import ConnectError, why
 
 __all__ = ["REQUEST_TIMEOUT", "Web", "describe", "refusal"]
 
@@ -108,8 +108,9 @@ async def _reach(url: str, attempt: Callable[[], Awaitable[_Answer]]) -> _Answer
         raise ConnectError(f"{describe(url)} did not answer in time.") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise ConnectError(
-            f"{describe(url)} cannot be reached: {error or type(error).__name__}. "
-            "Is it running, and reachable from here?"
+            f"{describe(url)} cannot be reached: {why(error)}. "
+            "Is it running, and reachable from here?",
+            reason=why(error),
         ) from error
 
 

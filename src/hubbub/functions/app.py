@@ -12,6 +12,8 @@ from urllib.parse import quote, urlsplit
 
 from hubbub.functions.admin import UNAUTHORIZED, Admin
 from hubbub.functions.context import Context
+from hubbub.functions.cors import Strangers
+from hubbub.functions.homepage import homepage
 from hubbub.functions.host import Host
 from hubbub.functions.keys import SIGNALR
 from hubbub.functions.principal import without_principal
@@ -40,13 +42,6 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _WEBHOOKS = "runtime/webhooks/signalr"
-_HOMEPAGE = Response(
-    200,
-    ((b"content-type", b"text/html; charset=utf-8"),),
-    b"<!doctype html><title>Hubbub</title><body style='font-family:system-ui;margin:4rem'>"
-    b"<h1>Your Azure Function App is up and running.</h1>"
-    b"<p>It is served by Hubbub. Its functions have addresses of their own.</p>",
-)
 
 
 def create_app(host: Host) -> "HostApp":
@@ -62,6 +57,7 @@ class HostApp:
         self._admin = Admin(host)
         self._limit = host.settings.max_outstanding_requests
         self._outstanding = 0
+        self._strangers = Strangers()
         self._custom = tuple(
             (name.lower().encode("latin-1"), value.encode("latin-1"))
             for name, value in host.settings.custom_headers
@@ -104,6 +100,8 @@ class HostApp:
             response = FAILED
         if response is not None and not reply.has_started:
             await reply.whole(response)
+        if "origin" in headers:
+            self._strangers.look(headers, reply.headers)
 
     async def _answer(self, request: "_Request") -> Response | None:
         """The response, or None where it was sent already."""
@@ -148,7 +146,10 @@ class HostApp:
             self._outstanding -= 1
 
     def _home(self) -> Response:
-        return _HOMEPAGE if self._host.homepage else NO_CONTENT
+        if not self._host.homepage:
+            return NO_CONTENT
+        # Where keys are asked for, nobody is told what there is.
+        return homepage(() if self._host.access.is_checked else self._host.routes.routes)
 
     async def _notify(self, request: "_Request") -> Response:
         """What a service tells: a webhook. The address is there for apps that listen only."""

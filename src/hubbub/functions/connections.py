@@ -100,6 +100,10 @@ class Connections:
             "print theirs."
         )
 
+    def place(self, setting: str) -> str:
+        """Where a setting stands, for whoever has to change it."""
+        return self._settings.place(setting)
+
     def problem(self, setting: str) -> str | None:
         """What is wrong with a setting before anything is sent, or None."""
         try:

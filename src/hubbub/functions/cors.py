@@ -4,11 +4,17 @@ The rules are the original's, but for `*` with credentials, which makes the
 original's host crash: here it means "any origin", by naming the caller's.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hubbub.functions.response import Response
+from hubbub.functions.response import Headers, Response
 
+logger = logging.getLogger("hubbub.functions")
+
+_MOST_NOTED = 100  # origins that are remembered, so that a peer cannot fill memory or log
+_MOST_SHOWN = 200  # characters of an origin
+_SIGNALR = "x-signalr-user-agent"  # a header that browsers ask leave for
 _ALLOW_ORIGIN = b"access-control-allow-origin"
 _OURS = frozenset({_ALLOW_ORIGIN, b"access-control-allow-credentials"})
 _VARY = (b"vary", b"Origin")
@@ -78,3 +84,50 @@ class CorsPolicy:
             return response
         kept = [pair for pair in response.headers if pair[0] not in _OURS]
         return Response(response.status, (*kept, *granted), response.body)
+
+
+class Strangers:
+    """Says once for each origin that its pages cannot read the answers, and what to change.
+
+    A browser tells only the page's own console, and not what the host would have to allow.
+    """
+
+    def __init__(self) -> None:
+        self._noted: set[str] = set()
+
+    def look(self, request: Mapping[str, str], answer: Headers) -> None:
+        """Look at an answer to a request with an `origin`."""
+        origin = request["origin"]
+        if origin in self._noted or len(self._noted) >= _MOST_NOTED or _is_own(origin, request):
+            return
+        names = {name for name, _ in answer}
+        shown = origin[:_MOST_SHOWN]
+        if _ALLOW_ORIGIN not in names:
+            self._noted.add(origin)
+            logger.warning(
+                "A page of %s called, and its browser withholds the answer from it: CORS does not "
+                "allow that origin. Start with --cors %s --cors-credentials, or write it into "
+                "Host.CORS of local.settings.json; on Azure it is in the CORS settings.",
+                shown,
+                shown,
+            )
+        elif b"access-control-allow-credentials" not in names and _is_signalr(request):
+            self._noted.add(origin)
+            logger.warning(
+                "A SignalR client on a page of %s called, which sends credentials, and CORS does "
+                "not allow these. Start with --cors %s --cors-credentials, or write "
+                '"CORSCredentials": true beside Host.CORS in local.settings.json; or tell the '
+                "client withCredentials: false.",
+                shown,
+                shown,
+            )
+
+
+def _is_own(origin: str, request: Mapping[str, str]) -> bool:
+    """Whether the page came from this host itself."""
+    return origin.partition("://")[2] == request.get("host")
+
+
+def _is_signalr(request: Mapping[str, str]) -> bool:
+    asked = request.get("access-control-request-headers", "")
+    return _SIGNALR in request or _SIGNALR in asked.lower()

@@ -7,7 +7,7 @@ socket is `server`'s.
 import asyncio
 import os
 from collections.abc import Iterable, MutableMapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +222,7 @@ def load_host(
     root = root.absolute()
     local = read_local_settings(root) if local is None else local
     warnings = merge_local_settings(local, environ)
-    settings = AppSettings(environ)
+    settings = AppSettings(environ, local.values)
     return Host(
         root,
         read_host_settings(root, environ),
@@ -254,14 +254,3 @@ def _number(settings: AppSettings, name: str, default: int) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ConfigError(f"The setting {name} is '{text}'; it must be a whole number above 0.")
     return int(text)
-
-
-def with_overrides(
-    local: LocalSettings, *, cors: str | None, cors_credentials: bool | None
-) -> LocalSettings:
-    """Local settings with what was given on the command line instead."""
-    if cors is not None:
-        local = replace(local, cors=parse_origins(cors, "--cors"))
-    if cors_credentials is not None:
-        local = replace(local, cors_credentials=cors_credentials)
-    return local

@@ -11,7 +11,7 @@ from types import ModuleType
 
 _MODULE_HINT = (
     "Cannot find module. Please check the requirements.txt file for the missing module, and "
-    "install it into the environment that runs this host."
+    "install it into the environment that runs this host: {python} -m pip install {what}"
 )
 
 
@@ -39,15 +39,17 @@ def import_module(name: str, root: Path, script: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:
-        raise ImportFailure(failure_location(error, root, script), _text(error)) from error
+        raise ImportFailure(failure_location(error, root, script), _text(error, root)) from error
 
 
-def _text(error: BaseException) -> str:
+def _text(error: BaseException, root: Path) -> str:
     kind = type(error).__name__
     text = f"{error.msg}" if isinstance(error, SyntaxError) else message(error)
     sentence = f"{kind}: {text}"
     if isinstance(error, ModuleNotFoundError):
-        return f"{sentence}. {_MODULE_HINT}"
+        file = root / "requirements.txt"
+        what = f"-r {file}" if file.is_file() else "MODULE"
+        return f"{sentence}. {_MODULE_HINT.format(python=sys.executable, what=what)}"
     if isinstance(error, SystemExit):
         return f"{sentence}. It ends the process while it is imported; move that into a function."
     return sentence

@@ -68,6 +68,14 @@ class KeyStore:
             _entries(document.get("systemKeys"), path),
         )
 
+    def system(self, name: str) -> str:
+        """The system key `name`, made where somebody has removed it."""
+        keys = self.host()
+        if name not in keys.system:
+            keys.system[name] = new_key()
+            self.set_host(keys)
+        return keys.system[name]
+
     def function(self, name: str) -> dict[str, str]:
         """The keys of one function, made when they are first asked for."""
         file = _file(name)

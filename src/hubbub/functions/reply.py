@@ -19,6 +19,7 @@ class Reply:
     def __init__(self, send: Send, cors: CorsPolicy, origin: str | None, custom: Headers) -> None:
         """`custom` headers are added where the response has none of their name."""
         self.has_started = False
+        self.headers: Headers = ()  # those of the answer, once it has started
         self._send = send
         self._cors = cors
         self._origin = origin
@@ -29,6 +30,7 @@ class Reply:
         if message["type"] == "http.response.start":
             pairs = tuple((bytes(n).lower(), bytes(v)) for n, v in message.get("headers", ()))
             allowed = self._cors.apply(Response(message["status"], pairs), self._origin)
+            self.headers = allowed.headers
             message = {**message, "headers": self._complete(list(allowed.headers))}
             self.has_started = True
         await self._send(message)
@@ -36,6 +38,7 @@ class Reply:
     async def whole(self, response: Response) -> None:
         """Send a response that is complete."""
         allowed = self._cors.apply(response, self._origin)
+        self.headers = allowed.headers
         headers = self._complete(allowed.wire_headers())
         self.has_started = True
         start = {"type": "http.response.start", "status": allowed.status, "headers": headers}

@@ -21,11 +21,12 @@ from uvicorn.server import Server
 from hubbub.errors import ConfigError
 from hubbub.functions.app import create_app
 from hubbub.functions.connections import DEFAULT_SETTING
-from hubbub.functions.host import FunctionInfo, Host, HostOptions, load_host, with_overrides
+from hubbub.functions.host import FunctionInfo, Host, HostOptions, load_host
 from hubbub.functions.settings import (
     LocalSettings,
     read_local_settings,
     set_connection_string,
+    with_overrides,
 )
 from hubbub.functions.watchdog import Watchdog
 

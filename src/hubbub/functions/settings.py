@@ -52,8 +52,10 @@ class LocalSettings:
 class AppSettings:
     """App settings by name, ignoring case, with `__` and `:` meaning the same."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], local: Mapping[str, str] = _NOTHING) -> None:
+        """`local` is what local.settings.json has, which is in `environ` where nothing else was."""
         self._environ = environ
+        self._local = local
 
     def find(self, name: str) -> str | None:
         """The value of the setting, or None if it is not set."""
@@ -64,6 +66,10 @@ class AppSettings:
             if _path(key) == wanted:
                 return value
         return None
+
+    def place(self, name: str) -> str:
+        """Where the setting stands, for whoever has to change it."""
+        return LOCAL_FILE if self._local.get(name) == self.find(name) else "the environment"
 
     def connection_string(self, name: str) -> str | None:
         """`ConnectionStrings:<name>`, else `<name>`; an empty value counts as not set."""
@@ -313,6 +319,17 @@ def parse_origins(value: Any, where: str) -> tuple[str, ...]:
     if not isinstance(value, str):
         raise ConfigError(f'{where} must be one text: origins joined by commas, or "*".')
     return tuple(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+
+
+def with_overrides(
+    local: LocalSettings, *, cors: str | None, cors_credentials: bool | None
+) -> LocalSettings:
+    """Local settings with what was given on the command line instead."""
+    if cors is not None:
+        local = replace(local, cors=parse_origins(cors, "--cors"))
+    if cors_credentials is not None:
+        local = replace(local, cors_credentials=cors_credentials)
+    return local
 
 
 def set_connection_string(

@@ -79,7 +79,8 @@ class SignalROutput:
             self._connections.note(entry, reached=error.status is not None)
             raise InvocationError(
                 f"output '{self._name}' could not be sent to {entry.endpoint.url}, the service of "
-                f"the setting '{self._setting}': {error}"
+                f"the setting '{self._setting}' from {self._connections.place(self._setting)}: "
+                f"{error}"
             ) from None
         self._connections.note(entry, reached=True)
 

@@ -14,6 +14,10 @@ _VERSION: Final = re.compile(r"1\.\d+(?:[\w\-.]+)?")
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 _HOST: Final = re.compile(r"[\w.:%-]+")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_CUT: Final = (
+    " There is nothing after its Endpoint: a shell cuts the text at its first ';' unless it stands "
+    "in quotes, as in export AzureSignalRConnectionString='Endpoint=…'."
+)
 _IDENTITY_TYPES: Final = {"azure", "azure.msi", "azure.app", "aad"}
 
 
@@ -42,7 +46,10 @@ def parse_connection_string(text: str) -> Endpoint:
     """
     values = _properties(text)
     if len(values) < 2 or "endpoint" not in values:
-        _fail("Connection string missing required properties endpoint.")
+        _fail(
+            "Connection string missing required properties endpoint.",
+            _CUT if values.keys() == {"endpoint"} else "",
+        )
     if (version := values.get("version")) and not _VERSION.fullmatch(version):
         _fail(f"Version {version} is not supported.")
     address = _split(
@@ -158,8 +165,8 @@ def _check_identity(auth_type: str, values: dict[str, str]) -> None:
         _fail("Connection string missing required properties clientSecret or clientCert.")
 
 
-def _fail(sentence: str) -> NoReturn:
+def _fail(sentence: str, advice: str = "") -> NoReturn:
     raise ConfigError(
         f"{sentence} Expected: Endpoint=https://HOST;AccessKey=KEY;Version=1.0; "
-        "as `hubbub start` prints it and the Azure portal shows it."
+        f"as `hubbub start` prints it and the Azure portal shows it.{advice}"
     )

@@ -62,6 +62,12 @@ class Refusal(ProtocolError):
         self.headers = headers or {}
         self.advice = advice
 
+    @property
+    def explanation(self) -> str:
+        """Why, and what was expected, in whole sentences."""
+        reason = str(self)
+        return f"{reason.rstrip('.')}. {self.advice}" if self.advice else reason
+
 
 class ClientAccess(Struct, frozen=True):
     """What a client's token and address say about it."""

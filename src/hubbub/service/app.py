@@ -1,7 +1,8 @@
 """The service's HTTP side as one ASGI app: REST API, client endpoint, scripts, CORS."""
 
-import importlib.resources
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Awaitable, Callable, Container
+from pathlib import Path
 from typing import Final
 
 from starlette.applications import Starlette
@@ -18,11 +19,14 @@ from hubbub.service.upstream.wellknown import key_routes
 
 __all__ = ["create_app"]
 
-_SCRIPTS: Final = importlib.resources.files("hubbub.service") / "static"
+_SCRIPTS: Final = Path(__file__).parent / "static"
 _MISSING_SCRIPT: Final = (
     "The browser client is not installed here: it comes from the npm registry when Hubbub is set "
     "up on a machine that has npm. Pages can load it from a public CDN."
 )
+_logger = logging.getLogger("hubbub.service")
+_MOST_NOTED: Final = 100  # origins that are remembered, so that a peer cannot fill memory or log
+_MOST_SHOWN: Final = 200  # characters of an origin
 # What a cache must not keep, so that it need not be told by which headers answers vary.
 _NOT_FOR_CACHES: Final = ("/api/", "/client/")
 Endpoint = Callable[[Request], Awaitable[ASGIApp]]
@@ -46,6 +50,7 @@ def create_app(node: Node) -> ASGIApp:
             await pages(scope, receive, send)
 
     any_origin = "*" in node.settings.allowed_origins
+    strangers = _Strangers(node.settings.allowed_origins)
     cors = CORSMiddleware(
         answer,
         # The browser client sends credentials, so an origin is named even where all are let in.
@@ -57,7 +62,10 @@ def create_app(node: Node) -> ASGIApp:
     )
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if _has_origin(scope) or not scope["path"].startswith(_NOT_FOR_CACHES):
+        origin = _origin(scope)
+        if origin is not None or not scope["path"].startswith(_NOT_FOR_CACHES):
+            if origin is not None and not any_origin:
+                strangers.look(origin)
             await cors(scope, receive, send)
         else:
             await answer(scope, receive, send)  # no browser asks
@@ -65,8 +73,31 @@ def create_app(node: Node) -> ASGIApp:
     return app
 
 
-def _has_origin(scope: Scope) -> bool:
-    return any(name == b"origin" for name, _ in scope["headers"])
+def _origin(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"origin":
+            return str(value.decode("latin-1"))
+    return None
+
+
+class _Strangers:
+    """Says once for each origin that its pages are not let in, and what to change."""
+
+    def __init__(self, allowed: Container[str]) -> None:
+        self._allowed = allowed
+        self._noted: set[str] = set()
+
+    def look(self, origin: str) -> None:
+        if origin in self._allowed or origin in self._noted or len(self._noted) >= _MOST_NOTED:
+            return
+        self._noted.add(origin)
+        shown = origin[:_MOST_SHOWN]
+        _logger.warning(
+            "A page of %s called, and its browser withholds the answer from it: that origin is not "
+            "allowed. Start with --allow-origin %s to let it in.",
+            shown,
+            shown,
+        )
 
 
 class _Endpoint:

@@ -120,10 +120,7 @@ class RestError(Refusal):
         """A refusal of any kind, which then says what was expected too."""
         if isinstance(refusal, cls):
             return refusal
-        message = str(refusal)
-        if refusal.advice:
-            message = f"{message.rstrip('.')}. {refusal.advice}"
-        return cls(refusal.status, message, headers=refusal.headers)
+        return cls(refusal.status, refusal.explanation, headers=refusal.headers)
 
     def answer(self) -> Answer:
         """The body and the header `x-ms-error-code`, by which SDKs tell one 404 from another."""

@@ -80,6 +80,7 @@ class ClientEndpoint:
             return _refuse(scope, refusal)
 
     def _negotiate(self, access: ClientAccess) -> Answer:
+        self._node.check_open()
         try:
             version = parse_negotiate_version(_parameter(access, "negotiateVersion"))
         except NegotiateError as error:
@@ -173,6 +174,7 @@ class ClientEndpoint:
             answer = await _while_there(request, partial(visits.poll, access))
             if answer is not None:
                 return _Passed(answer)
+        self._node.check_open()
         async with visits.claim(access):
             answer = await visits.ask(access, Kind.EVENTS if events else Kind.OPEN)
             if answer is not None:
@@ -204,12 +206,11 @@ def _refuse(scope: Scope, refusal: Refusal) -> Answer:
     # A request that comes after the end of its connection is nothing to tell an operator.
     _logger.log(
         logging.DEBUG if refusal.status == 404 else logging.INFO,
-        "refused %s %s: %d %s %s",
+        "refused %s %s: %d %s",
         scope["method"],
         scope["path"].rstrip("/").lower(),
         refusal.status,
-        refusal,
-        refusal.advice,
+        refusal.explanation,
     )
     # The reason of a 401 is in its header, as in the original.
     text = "" if refusal.status == 401 else str(refusal)

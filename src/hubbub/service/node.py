@@ -59,6 +59,7 @@ class Node:
         self._connections: dict[str, Connection] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._sweep: Iterator[None] = iter(())
+        self._is_draining = False
 
     def __repr__(self) -> str:
         return f"Node({self.id!r}, connections={len(self._connections)}, {self.registry!r})"
@@ -89,10 +90,11 @@ class Node:
     def drain(self) -> Iterator[float]:
         """Let every client go and connect elsewhere; yield the seconds to wait between steps.
 
-        A few go at once, many are spread over the settings' drain window. Clients with stateful
-        reconnect take their connections with them, where there are other nodes; they have the same
-        time for that.
+        A few go at once, many are spread over the settings' drain window. None comes back here.
+        Clients with stateful reconnect take their connections with them, where there are other
+        nodes; they have the same time for that.
         """
+        self._is_draining = True
         moves = self.cluster is not None and self.cluster.life.has_heirs
         connections = tuple(self._connections.values())
         steps = max(1.0, self.settings.drain_window / _DRAIN_PAUSE)
@@ -141,8 +143,20 @@ class Node:
             and self.find(access) is None
         )
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether no client is left after `drain`, and the app has heard so."""
+        clients = self._connections.values()
+        return not self.upstream.is_busy and not any(client.is_live for client in clients)
+
+    def check_open(self) -> None:
+        """Raise `Refusal` where no client is let in any more."""
+        if self._is_draining:
+            raise Refusal(503, "The service is stopping.")
+
     def check(self, access: ClientAccess) -> None:
         """Raise the `Refusal` that `connect` would be answered with, if any."""
+        self.check_open()
         if access.connection_token is None:
             return  # negotiation may be left out
         connection = self.find(access)

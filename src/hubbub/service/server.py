@@ -3,9 +3,11 @@
 import asyncio
 import gc
 import importlib
+import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from types import FrameType
 from typing import Final
 
@@ -25,6 +27,7 @@ from hubbub.service.transports.websocket import WebSocketTransport
 
 __all__ = ["configure", "serve"]
 
+_LOOK: Final = 0.02  # seconds between two looks whether the app has heard who has left
 _BACKLOG: Final = 4096  # connections that wait to be accepted, for when all clients come back
 
 
@@ -33,6 +36,7 @@ async def serve(
     listener: socket.socket,
     *,
     ready: Callable[[ServiceSettings], None],
+    stopping: Callable[[signal.Signals], None] = lambda _: None,
     store: Store | None = None,
     engine: Engine | None = None,
 ) -> None:
@@ -41,8 +45,9 @@ async def serve(
     `ready` is called once requests are answered, with the settings in force. With an `engine` this
     is one node of several, and the store is the engine's.
 
-    The first signal lets clients go in a way that lets them connect again, spread over the
-    settings' drain window; the second ends at once.
+    The first signal, with which `stopping` is called, lets clients go in a way that lets them
+    connect again, spread over the settings' drain window; the app is told of them, and REST calls
+    are answered meanwhile. The second ends at once.
     """
     store = engine.store if engine is not None else store or MemoryStore()
     node = Node(settings, store)
@@ -52,12 +57,12 @@ async def serve(
         _check_keys(settings, node.settings)
     await store.open()
     node.open()
-    server = _Server(node, lambda: ready(node.settings))
+    server = _Server(node, lambda: ready(node.settings), stopping)
     try:
         await server.serve(sockets=[listener])
     finally:
         node.close()
-        await node.upstream.close(0 if server.force_exit else settings.upstream_grace)
+        await node.upstream.close()
         if cluster is not None:
             await cluster.close()
         await store.close()
@@ -91,10 +96,17 @@ def configure(node: Node) -> uvicorn.Config:
 class _Server(uvicorn.Server):
     """uvicorn's server, which says when it is ready and lets clients go one after another."""
 
-    def __init__(self, node: Node, ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        ready: Callable[[], None],
+        stopping: Callable[[signal.Signals], None],
+    ) -> None:
         super().__init__(configure(node))
         self._node = node
         self._ready = ready
+        self._stopping = stopping
+        self._signal = signal.SIGTERM
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer, then say so."""
@@ -108,18 +120,33 @@ class _Server(uvicorn.Server):
             await asyncio.to_thread(importlib.import_module, "hubbub.service.upstream.web")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept no more, let everybody go, then end."""
-        for server in self.servers:
-            server.close()
-        if self._node.cluster is not None:
-            await self._node.cluster.life.begin_draining()
-        for pause in self._node.drain():
+        """Let everybody go and tell the app, accept no more, then end.
+
+        What the app does then may call the service, so calls are accepted until it is told; but
+        where there are other nodes, they accept all from now on.
+        """
+        self._stopping(self._signal)
+        cluster = self._node.cluster
+        if cluster is not None:
+            await cluster.life.begin_draining()
+            if cluster.life.has_heirs:
+                for server in self.servers:
+                    server.close()
+        for pause in chain(self._node.drain(), self._until_drained()):
             if self.force_exit:
                 break
             await asyncio.sleep(pause)
         await super().shutdown(sockets)
 
+    def _until_drained(self) -> Iterator[float]:
+        """Yield the seconds between looks whether the app has heard of all, while it is granted."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._node.settings.upstream_grace
+        while not self._node.is_drained and loop.time() < deadline:
+            yield _LOOK
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take a signal: the first one ends in order, the second one at once."""
         self.force_exit = self.should_exit
         self.should_exit = True
+        self._signal = signal.Signals(sig)

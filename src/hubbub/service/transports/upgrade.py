@@ -71,6 +71,7 @@ def answer_upgrade(
         access = _admit(node, target, headers)
         if objection is not None:
             raise objection
+        node.check_open()
         if not has_asked and node.cluster is not None and node.has_to_ask(access):
             return _ask_first(
                 node.cluster.visits, access, socket,
@@ -79,9 +80,7 @@ def answer_upgrade(
         node.check(access)
     except Refusal as refusal:
         path = target.partition("?")[0]
-        _logger.info(
-            "refused WebSocket %s: %d %s %s", path, refusal.status, refusal, refusal.advice
-        )
+        _logger.info("refused WebSocket %s: %d %s", path, refusal.status, refusal.explanation)
         response = ServerProtocol(logger=_websockets_logger).reject(refusal.status, f"{refusal}\n")
         response.headers.update(refusal.headers)
         socket.write(response.serialize())

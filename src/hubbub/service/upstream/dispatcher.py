@@ -86,6 +86,11 @@ class Upstream:
         """Whether there is any template."""
         return bool(self.source.current.templates)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether the app is still to be told of something."""
+        return bool(self._tasks)
+
     def open(self) -> None:
         """Begin to watch the settings file. Needs a running loop."""
         has_secrets = any(SECRET.search(item.url_template) for item in self._templates)

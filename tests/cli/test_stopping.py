@@ -1,0 +1,116 @@
+"""What Ctrl-C does: clients are let go and the app hears of it, then all ends, in this order."""
+
+import asyncio
+import signal
+import threading
+import time
+import urllib.request
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+from tests.cli.programs import running, write_app
+from tests.e2e.running import STOP_SECONDS
+
+from hubbub.client import HubClient
+from hubbub.protocol.endpoints import client_url, parse_connection_string
+from hubbub.protocol.tokens import issue_client_token
+
+FREE = ("--port", "0", "--service-port", "0")
+TELLS_OF_ENDS = """
+import json
+import os
+
+import azure.functions as func
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+
+
+@app.generic_trigger(
+    arg_name="event", type="signalRTrigger", hubName="chat", category="connections",
+    event="disconnected",
+)
+@app.generic_output_binding(arg_name="messages", type="signalR", hubName="chat")
+def left(event: str, messages: func.Out[str]) -> None:
+    user = json.loads(event)["UserId"]
+    messages.set(json.dumps({"target": "left", "arguments": [user]}))
+"""
+
+
+def client_of(connection_string: str, user: str) -> HubClient:
+    endpoint = parse_connection_string(connection_string)
+    return HubClient(
+        client_url(endpoint, "chat"),
+        access_token=lambda: issue_client_token(
+            endpoint, "chat", now=int(time.time()), user_id=user
+        ),
+        reconnect=None,
+    )
+
+
+async def test_the_app_hears_who_left_and_may_still_send_when_all_is_stopped(
+    tmp_path: Path,
+) -> None:
+    app, log = write_app(tmp_path / "app", TELLS_OF_ENDS), tmp_path / "log"
+    async with AsyncExitStack() as stack:
+        process, facts = stack.enter_context(
+            running("start", str(app), *FREE, cwd=tmp_path, log=log)
+        )
+        await stack.enter_async_context(client_of(facts["service"]["connectionString"], "ann"))
+
+        process.send_signal(signal.SIGINT)
+        assert await asyncio.to_thread(process.wait, STOP_SECONDS) == 0
+
+    text = log.read_text()
+    assert "Stopping; press Ctrl-C again to end at once.\n" in text
+    assert "Executed 'Functions.left' (Succeeded" in text, text
+    assert "Traceback" not in text
+    assert "ERROR" not in text
+
+
+SLOW = """
+import os
+import time
+
+import azure.functions as func
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+
+
+@app.route(route="slow")
+async def slow(req: func.HttpRequest) -> str:
+    import asyncio
+
+    print("it has begun", flush=True)
+    await asyncio.sleep(3600)
+"""
+
+
+def test_a_request_that_is_given_up_at_the_end_leaves_no_traceback(tmp_path: Path) -> None:
+    app, log = write_app(tmp_path / "app", SLOW), tmp_path / "log"
+    with running("start", str(app), *FREE, cwd=tmp_path, log=log) as (process, facts):
+        asking = threading.Thread(target=ask, args=(facts["host"]["functions"][0]["url"],))
+        asking.start()
+        while "it has begun" not in log.read_text():
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(STOP_SECONDS) == 0
+        asking.join(STOP_SECONDS)
+
+    text = log.read_text()
+    assert "Executed 'Functions.slow' (Failed" in text
+    assert "Traceback" not in text
+    assert "Ctrl-C" not in text  # nobody has pressed it
+
+
+def ask(url: str) -> None:
+    with suppress(OSError), urllib.request.urlopen(url, timeout=60):
+        pass
+
+
+def test_a_service_alone_says_that_it_stops(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with running("service", "--port", "0", cwd=tmp_path, log=log) as (process, _):
+        process.send_signal(signal.SIGINT)
+        process.wait(STOP_SECONDS)
+
+    assert log.read_text() == "Stopping; press Ctrl-C again to end at once.\n"
