@@ -8,7 +8,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from enum import Enum, auto
 from typing import Final
 
 from hubbub.errors import ProtocolError
@@ -27,6 +26,7 @@ from hubbub.protocol.replay import Replay
 from hubbub.service.access import ClientAccess
 from hubbub.service.owner import Owner
 from hubbub.service.settings import ServiceSettings
+from hubbub.service.state import Held, State
 from hubbub.service.tickets import Ticket
 from hubbub.service.transports.transport import Transport
 from hubbub.service.upstream.inbox import Inbox
@@ -34,16 +34,6 @@ from hubbub.service.upstream.inbox import Inbox
 __all__ = ["Connection", "State"]
 
 _logger = logging.getLogger("hubbub.service")
-
-
-class State(Enum):
-    """Where a connection is in its life."""
-
-    HANDSHAKE = auto()
-    OPEN = auto()
-    DETACHED = auto()  # the transport was lost; stateful reconnect may bring another
-    CLOSING = auto()  # nothing more is read; the transport sends what is on its way
-    CLOSED = auto()
 
 
 _LIVE: Final = frozenset({State.OPEN, State.DETACHED})
@@ -100,7 +90,7 @@ class Connection:
         self.close_reason: str | None = None
         self.received_at = self.sent_at = asyncio.get_running_loop().time()
         self._owner = owner
-        self._held: _Held | None = None  # only while the handshake is complete and not answered
+        self._held: Held | None = None  # only while the handshake is complete and not answered
         self._closes_at = _on_loop_clock(access.closes_at)
         self._core = ServerConnection(
             limit=owner.settings.max_message_size,
@@ -321,7 +311,7 @@ class Connection:
             for message in messages:
                 if isinstance(message, HandshakeRequest):
                     if not self._owner.admits(self):
-                        self._held = _Held(messages)
+                        self._held = Held(messages)
                         return
                     self._open()
                 elif self.replay is None or self.replay.accepts(message):
@@ -333,7 +323,7 @@ class Connection:
         except ProtocolError as error:
             self.close(Close(error=f"Connection closed with an error. {error}"))
 
-    def _hold(self, held: "_Held", data: bytes) -> None:
+    def _hold(self, held: Held, data: bytes) -> None:
         """Keep what a client says that has not waited for the answer to its handshake."""
         held.pieces.append(data)
         held.size += len(data)
@@ -380,17 +370,6 @@ class Connection:
         self.write = _discard
         if was_live:
             self._owner.closed(self)
-
-
-class _Held:
-    """What a client says before its handshake is answered: messages still to be read, and bytes."""
-
-    __slots__ = ("messages", "pieces", "size")
-
-    def __init__(self, messages: Iterator[HandshakeRequest | Message]) -> None:
-        self.messages = messages
-        self.pieces: list[bytes] = []
-        self.size = 0
 
 
 def _discard(_data: bytes) -> None:
