@@ -7,44 +7,15 @@ import base64
 import hashlib
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.serverless.indexing import OURS, SERVER, index
 
 HERE = Path(__file__).parent
 SAMPLES = HERE.parent
 ROOT = SAMPLES.parent
 
-# Imports an app as a worker does and prints what it declares. What may not be there, is not.
-INDEX = """
-import inspect, json, os, sys
-
-os.chdir(sys.argv[1])
-sys.path.insert(0, sys.argv[1])
-absent = sys.argv[2].split(",")
-
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if any(name == other or name.startswith(other + ".") for other in absent):
-            raise ImportError(name + " is not there")
-
-sys.meta_path.insert(0, Refuse())
-import function_app
-
-print(json.dumps({
-    function.get_function_name(): {
-        "bindings": [json.loads(raw) for raw in function.get_raw_bindings()],
-        "parameters": list(inspect.signature(function.get_user_function()).parameters),
-        "isAsync": inspect.iscoroutinefunction(function.get_user_function()),
-    }
-    for function in function_app.app.get_functions()
-}))
-"""
-OURS = "hubbub.functions,hubbub.service,hubbub.cli"
-SERVER = "starlette,uvicorn,uvloop,websockets,httptools,click,segno,watchfiles,pydantic"
 EVENTS = {
     ("connections", "connected"),
     ("connections", "disconnected"),
@@ -58,19 +29,6 @@ EVENTS = {
     ("messages", "joinUserToGroup"),
     ("messages", "leaveUserFromGroup"),
 }
-
-
-def index(app: Path, absent: str) -> dict[str, Any]:
-    """What the functions of an app are where some packages are not installed."""
-    done = subprocess.run(
-        [sys.executable, "-c", INDEX, str(app), absent],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
 
 
 @pytest.mark.parametrize(
@@ -109,7 +67,7 @@ def test_both_samples_have_the_same_page() -> None:
     assert pages[0].read_bytes() == pages[1].read_bytes()
 
 
-@pytest.mark.parametrize("sample", ["chat", "chat-functions", "chat-with-auth"])
+@pytest.mark.parametrize("sample", ["chat", "chat-functions", "chat-with-auth", "stream"])
 def test_the_cdn_is_asked_for_the_client_that_package_json_pins(sample: str) -> None:
     page = (SAMPLES / sample / "index.html").read_text(encoding="utf-8")
     package = json.loads((ROOT / "package.json").read_text())

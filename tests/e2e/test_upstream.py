@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -49,11 +49,15 @@ async function main() {
   said.nothing = await connection.invoke("nothing");
   said.error = await connection.invoke("fail").catch((error) => error.message);
   said.unknown = await connection.invoke("unknown").catch((error) => error.message);
-  said.stream = await new Promise((resolve) => connection.stream("add", 1).subscribe({
-    next: () => resolve("an item"),
-    complete: () => resolve("complete"),
-    error: (error) => resolve(error.message),
-  }));
+  const stream = (target, items = []) => new Promise((resolve) => {
+    connection.stream(target, 3).subscribe({
+      next: (item) => items.push(item),
+      complete: () => resolve(items),
+      error: (error) => resolve(error.message),
+    });
+  });
+  said.stream = await stream("count");
+  said.noStream = await stream("add");
   for (let number = 0; number < 20; number++) await connection.send("note", number);
   said.after = await connection.invoke("notes");
   await connection.stop();
@@ -86,7 +90,20 @@ def completion(invocation: str, member: str, value: Any, *, binary: bool) -> byt
         members = {member: value} if member else {}
         return json.dumps({"type": 3, "invocationId": invocation, **members}).encode() + b"\x1e"
     kind = {"error": 1, "": 2, "result": 3}[member]
-    body = msgspec.msgpack.encode([3, {}, invocation, kind, *([value] if member else [])])
+    return packed([3, {}, invocation, kind, *([value] if member else [])])
+
+
+def items(invocation: str, values: Iterable[Any], *, binary: bool) -> bytes:
+    """Framed items of a stream."""
+    if binary:
+        return b"".join(packed([2, {}, invocation, value]) for value in values)
+    records = ({"type": 2, "invocationId": invocation, "item": value} for value in values)
+    return b"".join(json.dumps(record).encode() + b"\x1e" for record in records)
+
+
+def packed(record: list[Any]) -> bytes:
+    """A record in MessagePack with its length before it."""
+    body = msgspec.msgpack.encode(record)
     assert len(body) < 128, "the length is one byte here"
     return bytes((len(body),)) + body
 
@@ -135,6 +152,10 @@ class Handler(BaseHTTPRequestHandler):
         member, value = answer(target, arguments, self.server.notes)
         if invocation is None or target == "nothing":
             self.say(200)
+        elif target == "count":
+            assert self.headers["X-Hubbub-Stream-Id"] == invocation
+            counted = items(invocation, range(arguments[0]), binary=binary)
+            self.say(200, counted + completion(invocation, "", None, binary=binary))
         else:
             self.say(200, completion(invocation, member, value, binary=binary))
 
@@ -232,7 +253,8 @@ def test_invoke_and_send_reach_the_app_and_its_answers_come_back(
     assert said.get("nothing") is None
     assert said["error"] == "It did not work."
     assert said["unknown"] == "Invocation failed, status code 404"
-    assert "does not stream" in said["stream"]
+    assert said["stream"] == [0, 1, 2]
+    assert "attempted to invoke the non-streaming 'add' method" in said["noStream"]
 
 
 def test_the_emulators_settings_file_says_where_the_app_is(app: App, tmp_path: Path) -> None:

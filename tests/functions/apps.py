@@ -3,6 +3,7 @@
 Beside them a small service that records the REST calls it gets.
 """
 
+import asyncio
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -54,10 +55,14 @@ async def call(
     headers: Iterable[tuple[str, str]] = (),
     body: bytes = b"",
     chunks: Sequence[bytes] | None = None,
+    gone: asyncio.Event | None = None,
     peer: str = "127.0.0.1",
     authority: str = "localhost:7071",
 ) -> Answer:
-    """Send one request to the ASGI application of `host`; `chunks` go as parts of the body."""
+    """Send one request to the ASGI application of `host`; `chunks` go as parts of the body.
+
+    Whoever has sent it waits for the answer until `gone`.
+    """
     parts = urlsplit(url)
     scope = {
         "type": "http",
@@ -75,9 +80,13 @@ async def call(
         "client": (peer, 50000),
     }
     pending = list(chunks or [body])
+    gone = gone or asyncio.Event()
     sent: list[Any] = []
 
     async def receive() -> dict[str, Any]:
+        if not pending:
+            await gone.wait()
+            return {"type": "http.disconnect"}
         part = pending.pop(0)
         return {"type": "http.request", "body": part, "more_body": bool(pending)}
 

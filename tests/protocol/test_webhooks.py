@@ -6,10 +6,11 @@ import msgspec
 import pytest
 
 from hubbub.protocol.codec import CODECS, JSON, MESSAGEPACK, Codec
-from hubbub.protocol.messages import Completion, Invocation
+from hubbub.protocol.messages import Completion, Invocation, StreamInvocation
 from hubbub.protocol.webhooks import (
     CONTENT_TYPES,
     FULL_SIGNATURE,
+    STREAM_ID,
     Event,
     WebhookError,
     connected_body,
@@ -68,7 +69,8 @@ def test_an_event_is_announced_in_the_originals_headers() -> None:
 def test_what_there_is_none_of_has_no_header(user_id: str | None) -> None:
     names = headers(user_id=user_id).keys()
 
-    assert not names & {"X-ASRS-User-Id", "X-ASRS-User-Claims", "X-ASRS-Client-Query"}
+    absent = {"X-ASRS-User-Id", "X-ASRS-User-Claims", "X-ASRS-Client-Query", STREAM_ID}
+    assert not names & absent
 
 
 @pytest.mark.parametrize(
@@ -95,6 +97,28 @@ def test_headers_and_streams_of_a_call_stay_here() -> None:
     )
 
     assert invocation_body(message, JSON) == b'{"type":1,"target":"m","arguments":[]}'
+
+
+@CODEC
+@pytest.mark.parametrize("id_", ["7", " é/%20 "])
+def test_the_call_of_a_stream_is_an_invocation_with_one_more_header(codec: Codec, id_: str) -> None:
+    raw = codec.encode_value([1])
+    asked = StreamInvocation(target="hello", arguments=raw, invocation_id=id_, stream_ids=("1",))
+
+    body = invocation_body(asked, codec)
+    webhook = parse_webhook(headers(codec, stream_id=id_), body)
+
+    assert body == call(codec, 1, id_=id_)
+    assert (webhook.stream_id, webhook.arguments, webhook.wants_answer) == (id_, [1], True)
+    assert parse_webhook(headers(codec), body).stream_id is None
+
+
+@pytest.mark.parametrize("id_", ["8", None])
+def test_a_stream_that_is_not_that_of_the_body_is_refused(id_: str | None) -> None:
+    with pytest.raises(WebhookError, match="X-Hubbub-Stream-Id is not the id") as caught:
+        parse_webhook(headers(stream_id="7"), call(JSON, id_=id_))
+
+    assert caught.value.status == 400
 
 
 @CODEC

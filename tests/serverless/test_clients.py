@@ -1,11 +1,11 @@
-"""What methods send, and to whom: in coroutines and in plain methods, with typed clients or not."""
+"""What methods send, and to whom: in coroutines and in plain methods."""
 
 import asyncio
 import base64
 import json
 import time
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import pydantic
@@ -14,7 +14,7 @@ from tests.client.recording import Recorder
 from tests.serverless.calling import NOWHERE, Host
 
 from hubbub.errors import ConfigError, ServiceError
-from hubbub.serverless import NoInvocationError, ServerlessHub, target
+from hubbub.serverless import NoInvocationError, ServerlessHub
 
 ALL = "/api/hubs/chat/:send"
 
@@ -139,12 +139,12 @@ async def test_a_group_without_some_connections_is_sent_to(recorder: Recorder) -
 
 @pytest.mark.parametrize("method", ["change", "change_plainly"])
 @pytest.mark.parametrize(
-    ("what", "arguments", "expected"),
+    ("what", "arguments", "expected", "answer"),
     [
-        ("groups.add", ["c1", "red"], ("PUT", "/api/hubs/chat/groups/red/connections/c1")),
-        ("groups.remove", ["c1", "red"], ("DELETE", "/api/hubs/chat/groups/red/connections/c1")),
-        ("user_groups.add", ["ann", "red"], ("PUT", "/api/hubs/chat/users/ann/groups/red")),
-        ("client_manager.user_exists", ["ann"], ("HEAD", "/api/hubs/chat/users/ann")),
+        ("groups.add", ["c1", "red"], "PUT /groups/red/connections/c1", True),
+        ("groups.remove", ["c1", "red"], "DELETE /groups/red/connections/c1", None),
+        ("user_groups.add", ["ann", "red"], "PUT /users/ann/groups/red", None),
+        ("client_manager.user_exists", ["ann"], "HEAD /users/ann", True),
     ],
 )
 async def test_groups_and_users_are_managed(
@@ -153,14 +153,17 @@ async def test_groups_and_users_are_managed(
     method: str,
     what: str,
     arguments: list[str],
-    expected: tuple[str, str],
+    expected: str,
+    answer: bool | None,
 ) -> None:
     recorder.status = 200
 
     result = await host.call(method, what, *arguments)
 
-    assert (recorder.only.method, recorder.only.target.partition("?")[0]) == expected
-    assert result is (True if what.endswith("exists") else None)
+    method, path = expected.split(" ")
+    target = recorder.only.target.partition("?")[0]
+    assert (recorder.only.method, target) == (method, f"/api/hubs/chat{path}")
+    assert result is answer
 
 
 async def test_a_service_that_refuses_fails_the_method(recorder: Recorder, host: Host) -> None:
@@ -304,85 +307,6 @@ def test_the_connection_string_is_that_of_the_app_setting(monkeypatch: pytest.Mo
 
     monkeypatch.setenv("ConnectionStrings__OtherSetting", NOWHERE.replace("localhost", "named"))
     assert Other().negotiate().url.startswith("http://named:1/")
-
-
-class ChatClient(Protocol):
-    async def new_message(
-        self, sender: str, text: str = "nothing", *, urgent: bool = False
-    ) -> None: ...
-
-    @target("Bye")
-    async def gone(self, connection_id: str) -> None: ...
-
-
-class Typed(ServerlessHub[ChatClient]):
-    async def say(self, text: str) -> None:
-        await self.clients.all.new_message(text=text, sender="ann")
-        await self.clients.caller.gone("c9")
-
-    def say_plainly(self) -> None:
-        red = self.clients.group("red")
-        red.new_message("ann", urgent=True)  # type: ignore[unused-coroutine]
-
-    async def misspell(self) -> None:
-        await self.clients.all.new_mesage("x")  # type: ignore[attr-defined]
-
-    async def forget(self) -> None:
-        await self.clients.all.new_message()  # type: ignore[call-arg]
-
-
-async def test_typed_clients_are_called_by_their_methods_names_in_camel_case(
-    recorder: Recorder,
-) -> None:
-    host = Host(Typed(recorder.connection_string))
-
-    await host.call("say", "hello")
-    await host.call("say_plainly")
-
-    assert [json.loads(call.body) for call in recorder.asked] == [
-        {"Target": "newMessage", "Arguments": ["ann", "hello", False]},
-        {"Target": "Bye", "Arguments": ["c9"]},
-        {"Target": "newMessage", "Arguments": ["ann", "nothing", True]},
-    ]
-
-
-async def test_a_method_that_typed_clients_do_not_have_is_refused_when_it_is_called(
-    recorder: Recorder,
-) -> None:
-    host = Host(Typed(recorder.connection_string))
-
-    with pytest.raises(
-        AttributeError, match="ChatClient has no method 'new_mesage', only gone, new"
-    ):
-        await host.call("misspell")
-    with pytest.raises(TypeError, match="sender"):
-        await host.call("forget")
-    assert recorder.asked == []
-
-
-class Quoted(ServerlessHub["ChatClient"]):
-    async def say(self) -> None:
-        await self.clients.all.new_message("ann")
-
-
-async def test_typed_clients_may_be_named_in_quotes(recorder: Recorder) -> None:
-    await Host(Quoted(recorder.connection_string)).call("say")
-
-    assert json.loads(recorder.only.body)["Target"] == "newMessage"
-    with pytest.raises(ConfigError, match="its module has no Missing above it"):
-
-        class Bad(ServerlessHub["Missing"]):  # type: ignore[name-defined]
-            async def say(self) -> None: ...
-
-
-def test_typed_clients_without_methods_are_refused() -> None:
-    class Nobody(Protocol):
-        pass
-
-    with pytest.raises(ConfigError, match="Nobody declares no methods of clients"):
-
-        class Bad(ServerlessHub[Nobody]):
-            async def say(self) -> None: ...
 
 
 async def test_structs_and_dates_are_sent_as_json(recorder: Recorder) -> None:

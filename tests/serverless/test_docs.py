@@ -66,6 +66,15 @@ async def test_names_are_as_the_page_says(host: Host) -> None:
     assert (await tell(host, "helper", hub="names")).status == 404
 
 
+async def test_a_method_that_yields_streams(host: Host, service: Service) -> None:
+    answer = await tell(host, "ask", "why?", hub="oracle", stream=True)
+
+    assert completion(answer) == {"result": None}
+    path = "/api/hubs/oracle/connections/c1/streams/7/:send"
+    words = ["You", "ask", "why?", "I", "say", "wait", "and", "see."]
+    assert service.calls == [("POST", path, word) for word in words]
+
+
 async def test_a_plain_method_sends(host: Host, service: Service) -> None:
     await tell(host, "broadcast", "hello", hub="plain")
 

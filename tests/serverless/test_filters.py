@@ -136,6 +136,30 @@ async def test_whatever_a_check_raises_keeps_the_method_from_running(
         await Host(Room(NOWHERE)).call("say")
 
 
+@pytest.mark.parametrize("method", ["say", "say_plainly"])
+@pytest.mark.parametrize("answer", [True, False, "", 0])
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_a_check_that_returns_something_refuses_and_is_told_how_to_be_written(
+    method: str, answer: Any, is_async: bool
+) -> None:
+    async def later() -> Any:
+        return answer
+
+    def is_admin(context: InvocationContext) -> Any:
+        return later() if is_async else answer
+
+    @checked_by(is_admin)
+    class Room(ServerlessHub):
+        async def say(self) -> None:
+            pytest.fail("it ran")
+
+        def say_plainly(self) -> None:
+            pytest.fail("it ran")
+
+    with pytest.raises(TypeError, match=r"The check is_admin has returned a .* refuses by raising"):
+        await Host(Room(NOWHERE)).call(method)
+
+
 async def test_a_client_is_refused_before_its_arguments_are_looked_at(host: Host) -> None:
     with pytest.raises(RefusedError):
         await host.call("broadcast", "one argument too many")

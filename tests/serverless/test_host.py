@@ -75,6 +75,7 @@ async def tell(
     hub: str = "chat",
     user: str = "",
     waits: bool = True,
+    stream: bool = False,
 ) -> Answer:
     """One webhook of a service."""
     signature = "sha256=" + hmac.digest(KEY.encode(), b"c1", "sha256").hex()
@@ -87,6 +88,7 @@ async def tell(
         "X-ASRS-Signature": signature,
         **({"X-ASRS-User-Claims": claims} if claims else {}),
         **({"X-ASRS-User-Id": user} if user else {}),
+        **({"X-Hubbub-Stream-Id": "7"} if stream else {}),
     }
     message: Any = {"type": 1, "target": event, "arguments": arguments}
     if category == "connections":

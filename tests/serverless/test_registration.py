@@ -128,17 +128,18 @@ def test_connection_events_take_no_arguments() -> None:
             async def on_disconnected(self, error: str) -> None: ...
 
 
-def test_a_method_that_yields_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"Bad\.count yields"):
+def test_a_method_without_self_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"Bad\.help has no self\. Add it, or write @static"):
 
         class Bad(ServerlessHub):
-            def count(self) -> Any:
-                yield 1
+            async def help() -> None: ...  # type: ignore[misc]
 
-    with pytest.raises(ConfigError, match=r"Worse\.count yields"):
 
-        class Worse(ServerlessHub):
-            async def count(self) -> Any:
+def test_connection_events_cannot_stream() -> None:
+    with pytest.raises(ConfigError, match=r"Bad\.on_connected yields, but nobody waits"):
+
+        class Bad(ServerlessHub):
+            async def on_connected(self) -> Any:
                 yield 1
 
 

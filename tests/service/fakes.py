@@ -37,6 +37,7 @@ class FakeTransport:
         self.writes: list[bytes] = []
         self.on_write: Callable[[bytes], None] = lambda data: None
         self.is_closed = False
+        self.pending = 0
 
     def write(self, data: bytes) -> None:
         self.on_write(data)

@@ -9,12 +9,20 @@ import pytest
 from tests.service.clusters import Nodes, backplane_of, cluster_of
 from tests.service.conftest import StartCluster
 from tests.service.running import PATIENCE, Client, Service
-from tests.service.upstream_app import running_app
+from tests.service.upstream_app import answering, running_app
 from websockets.exceptions import InvalidStatus
 
 from hubbub.errors import ProtocolError
 from hubbub.protocol.codec import CODECS, Codec
-from hubbub.protocol.messages import Ack, Close, Invocation, Ping, Sequence
+from hubbub.protocol.messages import (
+    Ack,
+    Close,
+    Completion,
+    Invocation,
+    Ping,
+    Sequence,
+    StreamInvocation,
+)
 from hubbub.protocol.upstreamtemplate import Template
 from hubbub.service.cluster.channel import node_channel
 from hubbub.service.cluster.parcel import Drain, Kind, Visit, encode_parcel
@@ -243,6 +251,27 @@ async def test_the_app_hears_nothing_of_a_move_and_goes_on_hearing_the_client(
         await client.client.socket.close()
         assert (await app.next()).event == "disconnected"
         for service in nodes:
+            await service.node.upstream.close(PATIENCE)
+
+
+async def test_a_stream_ends_with_an_error_when_its_connection_moves(
+    cluster: StartCluster,
+) -> None:
+    async with running_app(answering(status=202)) as app:
+        nodes = await cluster(2, upstream_templates=(Template(url_template=app.url + "/hook"),))
+        client = await stateful(nodes[0])
+        assert (await app.next()).event == "connected"
+        arguments = client.codec.encode_value([])
+        await client.say(StreamInvocation(target="s", arguments=arguments, invocation_id="1"))
+        assert (await app.next()).event == "s"
+        await client.come_back(nodes[1])
+        ended = await client.client.message()
+        assert ended == Completion(
+            invocation_id="1",
+            error="The stream has ended, as its connection has moved to another node.",
+        )
+        for service in nodes:
+            service.node.close()
             await service.node.upstream.close(PATIENCE)
 
 

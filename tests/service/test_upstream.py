@@ -17,7 +17,7 @@ from tests.service.upstream_app import (
     upstream,
 )
 
-from hubbub.protocol.messages import CancelInvocation, Close, Completion, StreamInvocation
+from hubbub.protocol.messages import Close, Completion
 from hubbub.protocol.upstreamtemplate import Template
 from hubbub.protocol.webhooks import FULL_SIGNATURE, receive_webhook
 from hubbub.service.settings import EMULATOR_KEY
@@ -137,23 +137,6 @@ async def test_another_status_ends_the_invoke_with_the_sentence_of_the_original(
         client = await service.connect()
 
         assert await result(client, "any") == f"Invocation failed, status code {status}"
-
-
-async def test_a_stream_invocation_is_ended_with_an_error() -> None:
-    async with upstream() as (service, app):
-        client = await service.connect()
-        stream = StreamInvocation(
-            target="s", arguments=client.codec.encode_value([]), invocation_id="9"
-        )
-        await client.socket.send(client.codec.encode(stream).decode())
-        await client.socket.send(client.codec.encode(CancelInvocation(invocation_id="9")).decode())
-
-        message = await completion(client)
-        assert message.invocation_id == "9"
-        assert message.error is not None
-        assert "does not stream" in message.error
-        assert await result(client, "still there") == []
-        assert [request.event for request in app.received] == ["connected", "still there"]
 
 
 async def test_streams_of_a_client_are_refused_and_its_other_calls_work() -> None:

@@ -202,7 +202,9 @@ async def test_a_connection_has_no_inbox_and_no_task_while_nothing_is_under_way(
         connection = service.only_connection()
         await until_idle(connection)
 
-        assert repr(service.node.upstream) == "Upstream(templates=1, connections=0, under_way=0)"
+        assert repr(service.node.upstream) == (
+            "Upstream(templates=1, connections=0, under_way=0, streams=0)"
+        )
 
 
 async def test_a_delivery_that_fails_in_an_unforeseen_way_costs_one_message(

@@ -34,6 +34,8 @@ from hubbub.functions.request import (
 )
 from hubbub.functions.response import FAILED, NO_CONTENT, NOT_FOUND, Response
 from hubbub.functions.routes import Route, decode_path
+from hubbub.functions.waiting import while_waited_for
+from hubbub.protocol.webhooks import STREAM_ID
 
 logger = logging.getLogger("hubbub.functions")
 
@@ -160,7 +162,14 @@ class HostApp:
         if not self._host.access.allows_webhook(SIGNALR, request.headers, request.query):
             return UNAUTHORIZED
         body = await read_body(request.receive, request.headers, self._host.body_limit)
-        return await self._host.signalr.answer(request.headers, body, self._host.invoker.run_again)
+        answer = self._host.signalr.answer(request.headers, body, self._host.invoker.run_again)
+        if STREAM_ID.lower() not in request.headers:
+            return await answer
+        # A stream is for its client alone: when that has left, it is work for nobody.
+        response = await while_waited_for(request.receive, answer)
+        if response is None:
+            raise Disconnected
+        return response
 
     async def _invoke(
         self, request: "_Request", route: Route, values: Mapping[str, str]

@@ -216,18 +216,19 @@ async def _one(output: OutputBinding, value: Any, data: BindingData) -> None:
 def _log(context: Context, outcome: Outcome, seconds: float) -> None:
     """One line for each invocation; what the app raised comes with its traceback."""
     error = outcome.error
-    level = logging.INFO if error is None else logging.ERROR
+    is_cancelled = outcome is _CANCELLED  # by the host, so nothing is wrong with the app
+    level = logging.INFO if error is None or is_cancelled else logging.ERROR
     if not logger.isEnabledFor(level):
         return
     milliseconds = round(seconds * 1000)
-    word = "Succeeded" if error is None else "Failed"
+    word = "Succeeded" if error is None else "Cancelled" if is_cancelled else "Failed"
     # People search logs for these words.
     text = f"Executed 'Functions.%s' ({word}, Id=%s, Duration=%dms)"
     values: tuple[Any, ...] = (context.function_name, context.invocation_id, milliseconds)
     trace: Any = None
     if isinstance(error, HubbubError) and not outcome.raised_by_app:
         text, values = f"{text}: %s", (*values, error)
-    elif error is not None:
+    elif error is not None and not is_cancelled:
         trace = (type(error), error, _from_app(error.__traceback__))
         text, values = f"{text}: %s", (*values, f"{type(error).__name__}: {error}")
     # Made by hand, because looking for the line that logs would cost more than all the rest.

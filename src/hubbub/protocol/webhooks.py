@@ -8,13 +8,14 @@ It makes and reads headers and bodies, and checks signatures. Sending them is no
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import quote, unquote
 
 import msgspec
 from msgspec import UNSET, Raw, Struct
 
 from hubbub.errors import ProtocolError
 from hubbub.protocol.codec import JSON, MESSAGEPACK, Codec
-from hubbub.protocol.messages import Completion, Invocation
+from hubbub.protocol.messages import Completion, Invocation, StreamInvocation
 from hubbub.protocol.upstreamsignature import check_full, is_signed, sign_connection, sign_full
 from hubbub.protocol.upstreamtext import (
     decode_text,
@@ -32,6 +33,7 @@ __all__ = [
     "DISCONNECTED",
     "FULL_SIGNATURE",
     "MESSAGES",
+    "STREAM_ID",
     "Event",
     "Webhook",
     "WebhookError",
@@ -40,6 +42,7 @@ __all__ = [
     "event_headers",
     "full_signature",
     "invocation_body",
+    "parse_stream_id",
     "parse_webhook",
     "receive_webhook",
 ]
@@ -49,6 +52,10 @@ MESSAGES: Final = "messages"
 CONNECTED: Final = "connected"
 DISCONNECTED: Final = "disconnected"
 FULL_SIGNATURE: Final = "X-Hubbub-Signature"
+# The call is a stream's, and this names it, percent-encoded. Its body is that of an invocation all
+# the same: hosts of the original read no other (extension facts, 4.6.1), and they give their
+# functions every header.
+STREAM_ID: Final = "X-Hubbub-Stream-Id"
 CONTENT_TYPES: Final = {JSON.name: "application/json", MESSAGEPACK.name: "application/x-msgpack"}
 
 _CODECS: Final[Mapping[str, Codec]] = {
@@ -64,6 +71,7 @@ _IDENTITY: Final = (
     "X-ASRS-Event",
     "X-ASRS-Connection-Id",
     "X-ASRS-User-Id",
+    STREAM_ID,
 )
 
 
@@ -85,6 +93,7 @@ class Event(Struct, frozen=True, kw_only=True):
     user_id: str | None = None
     claims: Mapping[str, Any] = {}
     query: str = ""  # of the client's address, without a question mark
+    stream_id: str | None = None  # of the stream that the client asks for, None where it does not
 
 
 class Webhook(Struct, frozen=True, kw_only=True):
@@ -100,6 +109,8 @@ class Webhook(Struct, frozen=True, kw_only=True):
     codec: Codec
     invocation: Invocation | None = None  # None for connected and disconnected
     error: str | None = None  # why the connection ended, None where nothing was wrong
+    # Of the stream that the client waits for: items go there by REST while this is answered.
+    stream_id: str | None = None
 
     @property
     def arguments(self) -> list[Any]:
@@ -114,13 +125,14 @@ class Webhook(Struct, frozen=True, kw_only=True):
 
     @property
     def wants_answer(self) -> bool:
-        """Whether the client waits for a completion: it called `invoke`, not `send`."""
+        """Whether the client waits for a completion: it did not call `send`."""
         return self.invocation is not None and self.invocation.invocation_id is not None
 
     def complete(self, result: Any = None) -> bytes:
         """The response body that gives the client `result`; empty where it waits for none.
 
-        Raises `TypeError` where `result` has no form in the client's encoding.
+        For a stream, `None` is its end. Raises `TypeError` where `result` has no form in the
+        client's encoding.
         """
         return self._answer(Raw(self.codec.encode_value(result)), None)
 
@@ -152,6 +164,8 @@ def event_headers(event: Event, keys: Sequence[str], content_type: str) -> dict[
         headers["X-ASRS-User-Claims"] = claims
     if query := encode_query(event.query):
         headers["X-ASRS-Client-Query"] = query
+    if event.stream_id is not None:
+        headers[STREAM_ID] = quote(event.stream_id, safe="")
     return headers
 
 
@@ -174,10 +188,11 @@ def disconnected_body(error: str | None) -> bytes:
     return b'{"type":11,"error":%b}' % _encoder.encode(error)
 
 
-def invocation_body(invocation: Invocation, codec: Codec) -> bytes:
+def invocation_body(invocation: Invocation | StreamInvocation, codec: Codec) -> bytes:
     """An invocation as its client encodes it, without framing, headers and stream ids.
 
-    The arguments are bytes of `codec` already and are not opened.
+    That of a stream has the same form, see `STREAM_ID`. The arguments are bytes of `codec` already
+    and are not opened.
     """
     id_ = invocation.invocation_id
     if codec is JSON:
@@ -229,13 +244,14 @@ def parse_webhook(headers: Mapping[str, str], body: bytes) -> Webhook:
     if codec is None:
         raise WebhookError(415, f"A webhook is {' or '.join(_CODECS)}, not {kind or 'nothing'}.")
     hub, category, event, connection_id = (_required(lower, name) for name in _IDENTITY[:4])
-    invocation, error = None, None
+    invocation, stream_id, error = None, None, None
     if category.lower() == MESSAGES:
         invocation = _invocation(body, codec)
         if invocation.target.lower() not in {event.lower(), lower["x-asrs-event"].lower()}:
             raise WebhookError(
                 400, f"The body calls {invocation.target!r} and the header X-ASRS-Event {event!r}."
             )
+        stream_id = _stream_id(lower, invocation)
     elif event.lower() == DISCONNECTED:
         error = _error(body)
     user_id = lower.get("x-asrs-user-id")
@@ -250,7 +266,14 @@ def parse_webhook(headers: Mapping[str, str], body: bytes) -> Webhook:
         codec=codec,
         invocation=invocation,
         error=error,
+        stream_id=stream_id,
     )
+
+
+def parse_stream_id(headers: Mapping[str, str]) -> str | None:
+    """The stream that a webhook's headers name, in lower case; `None` where it is of none."""
+    text = headers.get(STREAM_ID.lower())
+    return unquote(text) if text else None
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:
@@ -276,6 +299,13 @@ def _invocation(body: bytes, codec: Codec) -> Invocation:
     if not isinstance(message, Invocation):
         raise WebhookError(400, "The body is a hub message, but not an invocation.")
     return message
+
+
+def _stream_id(headers: Mapping[str, str], invocation: Invocation) -> str | None:
+    stream_id = parse_stream_id(headers)
+    if stream_id is not None and stream_id != invocation.invocation_id:
+        raise WebhookError(400, f"The header {STREAM_ID} is not the id of the invocation.")
+    return stream_id
 
 
 def _error(body: bytes) -> str | None:

@@ -11,6 +11,7 @@ from hubbub.serverless.filters import Check, RefusedError, checked_by, requires_
 from hubbub.serverless.hub import ServerlessHub
 from hubbub.serverless.link import ConnectionInfo
 from hubbub.serverless.naming import target
+from hubbub.serverless.streaming import StreamingError
 
 __all__ = [
     "ArgumentError",
@@ -22,6 +23,7 @@ __all__ = [
     "NoInvocationError",
     "RefusedError",
     "ServerlessHub",
+    "StreamingError",
     "checked_by",
     "requires_claim",
     "target",

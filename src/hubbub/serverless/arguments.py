@@ -74,7 +74,10 @@ def parameters_of(method: Callable[..., Any], place: str) -> Parameters:
         raise ConfigError(f"{place}: its annotations cannot be read: {error}") from error
     listed: list[_Parameter] = []
     required, rest = 0, None
-    for found in list(inspect.signature(method).parameters.values())[1:]:
+    declared = list(inspect.signature(method).parameters.values())
+    if not declared or declared[0].kind not in _POSITIONAL:
+        raise ConfigError(f"{place} has no self. Add it, or write @staticmethod above it.")
+    for found in declared[1:]:
         parameter = _Parameter(found.name, hints.get(found.name, Any))
         if found.kind in _POSITIONAL:
             listed.append(parameter)
@@ -169,9 +172,7 @@ def _is_model(kind: Any) -> bool:
 
 
 def _load(kind: Any, value: Any) -> Any:
-    """Make a model of pydantic, for msgspec."""
-    if not _is_model(kind):
-        raise NotImplementedError(f"{kind!r} is not known")
+    """Make a model of pydantic, for msgspec. `_checked` has let no other class through."""
     try:
         return kind.model_validate(value)
     except ValueError as error:

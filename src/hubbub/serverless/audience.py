@@ -41,6 +41,7 @@ _UNTYPED: Final = (
     "Write send({target!r}, …), or say which methods clients have: ServerlessHub[ChatClient] with "
     "a typing.Protocol."
 )
+_TAKEN: Final = frozenset({"send", "invoke"})
 
 
 class _Call(Struct, frozen=True):
@@ -75,6 +76,11 @@ def interface_of(kind: type) -> Interface:
     for name, function in inspect.getmembers(kind, inspect.isfunction):
         if name.startswith("_"):
             continue
+        if name in _TAKEN:
+            raise ConfigError(
+                f"{kind.__name__}.{name} has the name of what every audience can do. Give it "
+                f"another, and @target({name!r}) above it for the clients."
+            )
         signature = inspect.signature(function)
         parameters = list(signature.parameters.values())[1:]
         calls[name] = _Call(target_of(function, name), signature.replace(parameters=parameters))

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from hubbub.errors import HubbubError, ProtocolError
 from hubbub.protocol.upstreamtext import format_claims, parse_claims
+from hubbub.protocol.webhooks import parse_stream_id
 
 __all__ = ["InvocationContext", "NoInvocationError", "current", "entered", "parse_trigger"]
 
@@ -38,6 +39,7 @@ class InvocationContext(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = _NOTHING  # names in lower case
     query: Mapping[str, str] = _NOTHING  # of the address that the client connected to
     claims: Mapping[str, str] = _NOTHING  # of a repeated claim the first
+    stream_id: str | None = None  # where the client has called `stream`
 
     def claim_values(self, name: str) -> tuple[str, ...]:
         """All values of a claim. `name` may be the token's short one, as in `role`."""
@@ -89,6 +91,7 @@ def parse_trigger(text: str | bytes) -> InvocationContext:
         headers=MappingProxyType(headers),
         query=MappingProxyType(trigger.query or {}),
         claims=MappingProxyType(trigger.claims or {}),
+        stream_id=parse_stream_id(headers),
     )
 
 

@@ -4,13 +4,23 @@ The host answers a refused `connected` with 403 and a refused invocation with an
 facts, 4.7). What a check finds out is its own affair.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, TypeVar
 
 from hubbub.errors import ConfigError, HubbubError
 from hubbub.serverless.context import InvocationContext
 
-__all__ = ["Check", "RefusedError", "checked_by", "checks_of", "requires_claim"]
+__all__ = [
+    "Check",
+    "RefusedError",
+    "checked_by",
+    "checks_of",
+    "pass_all",
+    "pass_all_plainly",
+    "requires_claim",
+]
 
 Check = Callable[[InvocationContext], Awaitable[None] | None]
 _ATTRIBUTE: Final = "__hubbub_checks__"
@@ -59,6 +69,36 @@ def checks_of(hub: type, method: Callable[..., Any]) -> tuple[Check, ...]:
     """The checks of a method, those of the classes that it belongs to first."""
     classes = [check for kind in reversed(hub.__mro__) for check in vars(kind).get(_ATTRIBUTE, ())]
     return (*classes, *vars(method).get(_ATTRIBUTE, ()))
+
+
+async def pass_all(checks: Iterable[Check], context: InvocationContext) -> None:
+    """Run the checks, one after another; return where none refuses."""
+    for check in checks:
+        result: Any = check(context)
+        _expect_nothing(check, await result if inspect.isawaitable(result) else result)
+
+
+def pass_all_plainly(checks: Iterable[Check], context: InvocationContext) -> None:
+    """The same in a thread."""
+    for check in checks:
+        result: Any = check(context)
+        if inspect.isawaitable(result):
+            result = asyncio.run(_awaited(result))
+        _expect_nothing(check, result)
+
+
+async def _awaited(result: Awaitable[Any]) -> Any:
+    return await result
+
+
+def _expect_nothing(check: Check, result: Any) -> None:
+    """Refuse all where a check returns what might mean no."""
+    if result is not None:
+        name = getattr(check, "__name__", type(check).__name__)
+        raise TypeError(
+            f"The check {name} has returned a {type(result).__name__}. A check refuses by raising, "
+            "and returns nothing."
+        )
 
 
 def _same(found: str, wanted: str) -> bool:

@@ -163,7 +163,8 @@ class ServerlessHub(Generic[C]):
             )
         self._claim_name(app)
         for method in self._methods:
-            function = function_for(self, method, checks_of(type(self), method.function))
+            checks = checks_of(type(self), method.function)
+            function = function_for(self, method, checks, lambda: self._hub)
             _describe(function, f"{self.hub_name.replace('.', '_')}_{method.name}", method)
             app.function_name(name=function.__name__)(
                 app.generic_trigger(

@@ -103,8 +103,9 @@ class Link:
         opened = self._clients.pop(asyncio.get_running_loop(), None)
         if opened is not None:
             await opened.client.close()
-        if self._blocking is not None:
+        with self._lock:
             blocking, self._blocking = self._blocking, None
+        if blocking is not None:
             atexit.unregister(blocking.close)
             await asyncio.to_thread(blocking.close)
 

@@ -3,9 +3,8 @@
 A class that clients could not use as it is written is refused when it is made.
 """
 
-import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from msgspec import Struct
@@ -14,8 +13,16 @@ from hubbub.errors import ConfigError
 from hubbub.protocol.webhooks import CONNECTED, CONNECTIONS, DISCONNECTED, MESSAGES
 from hubbub.serverless.arguments import Parameters, parameters_of, plain
 from hubbub.serverless.context import InvocationContext, entered, parse_trigger
-from hubbub.serverless.filters import Check
+from hubbub.serverless.filters import Check, pass_all, pass_all_plainly
 from hubbub.serverless.naming import target_of
+from hubbub.serverless.streaming import (
+    check_way,
+    failing,
+    failing_async,
+    send_items,
+    send_items_async,
+    streams,
+)
 
 __all__ = ["HubMethod", "function_for", "methods_of"]
 
@@ -60,45 +67,68 @@ def methods_of(hub: type, reserved: Iterable[str], above: type) -> tuple[HubMeth
 
 
 def _method(name: str, function: Callable[..., Any], place: str) -> HubMethod:
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise ConfigError(
-            f"{place} yields, but a client's stream does not reach an app. Return it all."
-        )
     parameters = parameters_of(function, place)
     if name not in _EVENTS:
         return HubMethod(name, function, MESSAGES, target_of(function, name), parameters)
     if parameters.listed or parameters.rest is not None:
         raise ConfigError(f"{place} takes no arguments: what is known is in self.context.")
+    if streams(function):
+        raise ConfigError(f"{place} yields, but nobody waits for items of it. Let it return.")
     return HubMethod(name, function, CONNECTIONS, _EVENTS[name], parameters)
 
 
-def function_for(hub: Any, method: HubMethod, checks: tuple[Check, ...]) -> Callable[[str], Any]:
-    """The function that a host calls with the trigger's JSON."""
-    # A coroutine function only for a coroutine: hosts call all others in a thread of their own.
-    if inspect.iscoroutinefunction(method.function):
+def function_for(
+    hub: Any, method: HubMethod, checks: tuple[Check, ...], service: Callable[[], Any]
+) -> Callable[[str], Any]:
+    """The function that a host calls with the trigger's JSON.
+
+    `service` gives the hub as the service's client has it, for the loop or thread that it is called
+    in.
+    """
+    # A coroutine function only for what awaits: hosts call all others in a thread of their own.
+    if inspect.iscoroutinefunction(method.function) or inspect.isasyncgenfunction(method.function):
 
         async def run(invocation: str) -> Any:
             with entered(parse_trigger(invocation)) as context:
-                for check in checks:
-                    if (result := check(context)) is not None:
-                        await result
-                return plain(await method.function(hub, *_arguments(method, context)))
+                call = _Call(hub, method, context, service)
+                async with failing_async(call.listener, context.stream_id):
+                    await pass_all(checks, context)
+                    if not call.is_stream:
+                        return plain(await call.begin())
+                    return await send_items_async(call.begin(), call.listener, context.stream_id)
 
         return run
 
     def run_plain(invocation: str) -> Any:
         with entered(parse_trigger(invocation)) as context:
-            for check in checks:
-                if (result := check(context)) is not None:
-                    asyncio.run(_awaited(result))
-            return plain(method.function(hub, *_arguments(method, context)))
+            call = _Call(hub, method, context, service)
+            with failing(call.listener, context.stream_id):
+                pass_all_plainly(checks, context)
+                if not call.is_stream:
+                    return plain(call.begin())
+                return send_items(call.begin(), call.listener, context.stream_id)
 
     return run_plain
 
 
-def _arguments(method: HubMethod, context: InvocationContext) -> list[Any]:
-    return method.parameters.bind(method.event, context.arguments)
+class _Call(Struct, frozen=True):
+    """One call of a method."""
 
+    hub: Any
+    method: HubMethod
+    context: InvocationContext
+    service: Callable[[], Any]
 
-async def _awaited(result: Awaitable[None]) -> None:
-    await result
+    @property
+    def is_stream(self) -> bool:
+        return streams(self.method.function)
+
+    def begin(self) -> Any:
+        """Call the method: its result, or what has to be awaited or gone through for it."""
+        check_way(self.context, is_stream=self.is_stream)
+        arguments = self.method.parameters.bind(self.method.event, self.context.arguments)
+        return self.method.function(self.hub, *arguments)
+
+    def listener(self) -> Any:
+        """The client that calls."""
+        return self.service().clients.client(self.context.connection_id)

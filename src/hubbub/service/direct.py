@@ -23,6 +23,7 @@ _T = TypeVar("_T")
 _NEGOTIATE: Final = b"/client/negotiate"
 _API: Final = b"/api/"
 _SEND: Final = b"/:send"
+_STREAMS: Final = b"/streams/"  # a stream may have to wait for its client
 # Pages of other origins need headers of CORS; the others concern how the body comes.
 _INDIRECT: Final = frozenset((b"origin", b"expect", b"transfer-encoding"))
 
@@ -44,7 +45,7 @@ class Direct:
         if method != b"POST" or not url.isascii() or b"#" in url:
             return None
         path, _, query = url.partition(b"?")
-        is_send = path.endswith(_SEND) and path.startswith(_API)
+        is_send = path.endswith(_SEND) and path.startswith(_API) and _STREAMS not in path
         if not is_send and path != _NEGOTIATE:
             return None
         for name, _value in headers:

@@ -8,7 +8,13 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from hubbub.protocol.messages import Close, Completion, Invocation, StreamInvocation
+from hubbub.protocol.messages import (
+    CancelInvocation,
+    Close,
+    Completion,
+    Invocation,
+    StreamInvocation,
+)
 from hubbub.service.access import ClientAccess, Refusal
 from hubbub.service.outbox import Delivery
 from hubbub.service.registry import Registry
@@ -244,6 +250,10 @@ class Node:
         if message.invocation_id is not None:
             connection.send(Completion(invocation_id=message.invocation_id, error=_NO_UPSTREAM))
         self.dismiss(connection, Close(error=_NO_UPSTREAM))
+
+    def cancelled(self, connection: Connection, message: CancelInvocation) -> None:
+        """The client waits for no more items of a stream."""
+        self.upstream.streaming.cancel(connection, message.invocation_id)
 
     def deliver(self, connection: Connection, records: bytes, count: int) -> None:
         """Send `count` records to one connection, after what has been accepted for it before."""

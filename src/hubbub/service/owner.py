@@ -2,7 +2,13 @@
 
 from typing import TYPE_CHECKING, Protocol
 
-from hubbub.protocol.messages import Close, Completion, Invocation, StreamInvocation
+from hubbub.protocol.messages import (
+    CancelInvocation,
+    Close,
+    Completion,
+    Invocation,
+    StreamInvocation,
+)
 from hubbub.service.settings import ServiceSettings
 
 if TYPE_CHECKING:
@@ -32,6 +38,9 @@ class Owner(Protocol):
 
     def invoked(self, connection: "Connection", message: Invocation | StreamInvocation) -> None:
         """The client calls a method of the app."""
+
+    def cancelled(self, connection: "Connection", message: CancelInvocation) -> None:
+        """The client waits for no more items of a stream."""
 
     def gone(self, connection: "Connection") -> None:
         """The connection's transport has ended for good."""

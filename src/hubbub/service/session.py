@@ -14,6 +14,7 @@ from hubbub.errors import ProtocolError
 from hubbub.protocol.codec import JSON, VERSIONS, Codec, encode_handshake_response
 from hubbub.protocol.connection import HandshakeError, ServerConnection
 from hubbub.protocol.messages import (
+    CancelInvocation,
     Close,
     Completion,
     HandshakeRequest,
@@ -30,6 +31,7 @@ from hubbub.service.state import Held, State
 from hubbub.service.tickets import Ticket
 from hubbub.service.transports.transport import Transport
 from hubbub.service.upstream.inbox import Inbox
+from hubbub.service.upstream.streams import Streams
 
 __all__ = ["Connection", "State"]
 
@@ -58,6 +60,7 @@ class Connection:
         "replay",
         "sent_at",
         "state",
+        "streams",
         "token_expires",
         "transport",
         "user_id",
@@ -86,6 +89,7 @@ class Connection:
         self.write: Callable[[bytes], None] = transport.write
         self.replay: Replay | None = None  # only with stateful reconnect
         self.inbox: Inbox | None = None  # only while the app has not taken what the client said
+        self.streams: Streams | None = None  # only once the client has asked for one
         self.state = State.HANDSHAKE
         self.close_reason: str | None = None
         self.received_at = self.sent_at = asyncio.get_running_loop().time()
@@ -360,6 +364,8 @@ class Connection:
                 self.close(Close())
             case Completion():
                 self._owner.completed(self, message)
+            case CancelInvocation():
+                self._owner.cancelled(self, message)
             case _:
                 pass  # streams of clients have nobody to go to
 

@@ -95,6 +95,11 @@ class ServiceSettings:
     max_upstream_backlog: int = 64
     # Bytes of these messages, past which it is not listened to either.
     max_upstream_backlog_bytes: int = 1_048_576
+    # Streams of an app at the same time, for one client and for all; one more ends with an error.
+    max_client_streams: int = 16
+    max_streams: int = 1_000
+    # Seconds without an item after which a stream ends with an error.
+    stream_timeout: float = 300.0
     # Seconds that a service which stops waits for events that are still to be delivered.
     upstream_grace: float = 5.0
 

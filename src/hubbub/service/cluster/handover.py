@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from hubbub.protocol.codec import CODECS
+from hubbub.protocol.messages import Completion
 from hubbub.protocol.replay import Replay, ReplayState
 from hubbub.service.access import ClientAccess, Refusal
 from hubbub.service.backplane.backplane import Backplane, BackplaneError
@@ -35,6 +36,7 @@ __all__ = ["Handover"]
 _logger = logging.getLogger("hubbub.service")
 _TRY_AGAIN: Final = 409
 _BUSY: Final = "The connection is busy and cannot move now. Try again."
+_STREAM_ENDED: Final = "The stream has ended, as its connection has moved to another node."
 Send = Callable[[str, Reply], asyncio.Future[int]]
 
 
@@ -193,6 +195,7 @@ class Handover:
 
     def _state(self, leaving: _Leaving) -> _State:
         connection = leaving.connection
+        self._end_streams(connection)
         hub = self._node.registry.hub(connection.hub)
         if hub is not None:
             hub.outbox.flush()  # what has been accepted for it is to be among what it has missed
@@ -208,6 +211,14 @@ class Handover:
             connection.token_expires,
             {channel: {**by, self._node.id: own} for channel, by in acted.items()},
         )
+
+    def _end_streams(self, connection: Connection) -> None:
+        """Tell the client that its streams end: who answers them knows this node."""
+        if connection.streams is None:
+            return
+        for stream_id in connection.streams.open_ids():
+            connection.send(Completion(invocation_id=stream_id, error=_STREAM_ENDED))
+        self._node.upstream.streaming.lost(connection)
 
     def _release(self, connection: Connection) -> None:
         self._node.release(connection)

@@ -11,6 +11,7 @@ __all__ = [
     "FILTER",
     "MINUTES",
     "NO_CONNECTION",
+    "NO_STREAM",
     "PAGING",
     "PAYLOAD",
     "REASON",
@@ -65,3 +66,4 @@ PAYLOAD: Final = Body(
 )
 EXISTS: Final = ("HEAD", "GET")
 NO_CONNECTION: Final = (404, "Error.Connection.NotExisted")
+NO_STREAM: Final = (404, "Error.Stream.NotExisted")

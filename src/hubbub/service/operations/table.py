@@ -20,6 +20,7 @@ from hubbub.service.operations.parameters import (
     FILTER,
     MINUTES,
     NO_CONNECTION,
+    NO_STREAM,
     PAGING,
     PAYLOAD,
     REASON,
@@ -273,6 +274,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         since="2024-12-01",
         query=(COMPLETED,),
         body=Body({"application/json": "Item"}),
+        errors=(NO_CONNECTION, NO_STREAM),
     ),
     Operation(
         id="completeStream",
@@ -284,6 +286,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         join=Join.ONE,
         since="2024-12-01",
         query=(STREAM_REASON, STREAM_ERROR),
+        errors=(NO_CONNECTION, NO_STREAM),
     ),
     Operation(
         id="listGroupConnections",

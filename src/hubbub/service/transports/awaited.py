@@ -12,6 +12,7 @@ class AwaitedTransport:
 
     carries_binary = True
     has_keep_alive = False
+    pending = 0
 
     def write(self, data: bytes) -> None:
         """Nothing: what is kept for the client is kept by its connection."""

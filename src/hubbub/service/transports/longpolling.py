@@ -91,6 +91,11 @@ class LongPolling:
         if polled.number == self._polls:
             self._idle_since = asyncio.get_running_loop().time()
 
+    @property
+    def pending(self) -> int:
+        """Bytes that wait for their turn."""
+        return self._pending_bytes
+
     def write(self, data: bytes) -> None:
         """Keep records for the next poll."""
         self._pending.append(data)

@@ -69,6 +69,11 @@ class EventStream:
             gone.cancel()
             self._connection.lost()
 
+    @property
+    def pending(self) -> int:
+        """Bytes that wait for their turn."""
+        return self._pending_bytes
+
     def write(self, data: bytes) -> None:
         """Send events."""
         self._pending.append(data)

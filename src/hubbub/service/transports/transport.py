@@ -19,6 +19,10 @@ class Transport(Protocol):
     def has_keep_alive(self) -> bool:
         """Whether it notices by itself that its client is gone, so that pings are not needed."""
 
+    @property
+    def pending(self) -> int:
+        """Bytes that are on their way to the client and that it has not taken."""
+
     def write(self, data: bytes) -> None:
         """Send bytes that are framed for a wire of this transport."""
 

@@ -130,6 +130,11 @@ class WebSocketTransport(asyncio.Protocol):
 
     # What the connection calls.
 
+    @property
+    def pending(self) -> int:
+        """Bytes in the socket's write buffer."""
+        return self._socket.get_write_buffer_size()
+
     def write(self, data: bytes) -> None:
         """Send frames. The hot path writes to the socket itself, see `Connection.write`."""
         self._socket.write(data)

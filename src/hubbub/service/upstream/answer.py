@@ -1,17 +1,19 @@
-"""From an app's answer to what its client gets: an `invoke` always ends in a completion."""
+"""From an app's answer to what its client gets: an `invoke` always ends in a completion.
+
+So does a stream, but for an answer without a body: its items and its end come by REST.
+"""
 
 from typing import Final
 
+from msgspec import UnsetType
+
 from hubbub.errors import ProtocolError
 from hubbub.protocol.codec import Codec
-from hubbub.protocol.messages import Completion, Invocation, StreamItem
-from hubbub.service.upstream.outcome import Kind, Outcome
+from hubbub.protocol.messages import Completion, Invocation, Message, StreamItem
+from hubbub.service.upstream.outcome import MAX_ANSWER, Kind, Outcome
 
-__all__ = ["CLIENT_STREAMS", "STREAM_INVOCATION", "check_answer", "completion_for"]
+__all__ = ["CLIENT_STREAMS", "check_answer", "completion_for", "stream_end"]
 
-STREAM_INVOCATION: Final = (
-    "Invocation failed, this service does not stream results of its upstream. Use invoke."
-)
 CLIENT_STREAMS: Final = (
     "Invocation failed, this service does not pass streams of clients on to its upstream."
 )
@@ -56,6 +58,39 @@ def check_answer(
         detail = "The answer does not hold exactly one completion of this invocation."
         return _failed(outcome, Kind.UNUSABLE, detail), 0
     return outcome, len(messages)
+
+
+def stream_end(
+    outcome: Outcome, invocation_id: str, target: str, hub: str, codec: Codec
+) -> list[Message]:
+    """What a client is sent when its stream's webhook has an answer, checked by `check_answer`.
+
+    Nothing, where the answer has no body: the app has accepted the call, the stream goes on.
+    """
+    if outcome.kind is not Kind.ANSWERED:
+        return [completion_for(outcome, invocation_id, target, hub)]
+    messages: list[Message] = []
+    for record in codec.reader(MAX_ANSWER).feed(outcome.body):
+        message = codec.decode(record)
+        if isinstance(message, Completion) and message.invocation_id == invocation_id:
+            message = _end(message, target, codec)
+        if message is not None:
+            messages.append(message)
+    return messages
+
+
+def _end(completion: Completion, target: str, codec: Codec) -> Completion:
+    """A stream ends with an error or without one: who gives a result has not streamed."""
+    error, result = completion.error, completion.result
+    if not isinstance(result, UnsetType) and bytes(result).strip() != bytes(
+        codec.encode_value(None)
+    ):
+        # The sentence of the original's server.
+        error = (
+            f"The client attempted to invoke the non-streaming '{target[:100]}' method with a "
+            "streaming invocation."
+        )
+    return Completion(invocation_id=completion.invocation_id, error=error)
 
 
 def completion_for(outcome: Outcome, invocation_id: str, target: str, hub: str) -> Completion:

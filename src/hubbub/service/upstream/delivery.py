@@ -143,12 +143,13 @@ class Courier:
                 url,
                 headers,
                 body,
-                timeout=template.timeout,
+                # A stream is answered at its end; who waits for its items has a limit of its own.
+                timeout=template.timeout if event.stream_id is None else None,
                 has_chosen_host=filled.literal_host is None,
             )
         except DeliveryError as error:
             return Outcome(kind=error.kind, detail=str(error))
-        taken = reply.status in {200, 204}
+        taken = reply.status in {200, 204} or (reply.status == 202 and event.stream_id is not None)
         return Outcome(
             kind=Kind.ANSWERED if taken else Kind.STATUS,
             status=reply.status,

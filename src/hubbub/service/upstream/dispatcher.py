@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from hubbub.protocol.codec import JSON
-from hubbub.protocol.messages import Close, Completion, Invocation, StreamInvocation
+from hubbub.protocol.messages import Close, Completion, Invocation, Message, StreamInvocation
 from hubbub.protocol.upstreamsettings import UpstreamSettings
 from hubbub.protocol.upstreamtemplate import SECRET, Template
 from hubbub.protocol.webhooks import (
@@ -28,9 +28,9 @@ from hubbub.protocol.webhooks import (
 from hubbub.service.settings import ServiceSettings
 from hubbub.service.upstream.answer import (
     CLIENT_STREAMS,
-    STREAM_INVOCATION,
     check_answer,
     completion_for,
+    stream_end,
 )
 from hubbub.service.upstream.delivery import Courier
 from hubbub.service.upstream.diagnosis import explain
@@ -38,6 +38,7 @@ from hubbub.service.upstream.inbox import Ended, Inbox, Opened, Pending
 from hubbub.service.upstream.notice import Notices
 from hubbub.service.upstream.outcome import MAX_ANSWER, Kind, Outcome
 from hubbub.service.upstream.source import LOOK_SECONDS, SettingsSource
+from hubbub.service.upstream.streaming import Streaming
 
 if TYPE_CHECKING:
     from hubbub.service.session import Connection
@@ -69,6 +70,7 @@ class Upstream:
         self.outcomes: Counter[tuple[str, Kind]] = Counter()
         self.repetitions = 0
         self.under_way = 0
+        self.streaming = Streaming(settings, self._ask)
         self._settings = settings
         self._slots = asyncio.Semaphore(settings.max_upstream_deliveries)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -78,7 +80,8 @@ class Upstream:
     def __repr__(self) -> str:
         return (
             f"Upstream(templates={len(self.source.current.templates)}, "
-            f"connections={len(self._tasks)}, under_way={self.under_way})"
+            f"connections={len(self._tasks)}, under_way={self.under_way}, "
+            f"streams={len(self.streaming)})"
         )
 
     @property
@@ -107,6 +110,7 @@ class Upstream:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.streaming.close()
         await self.courier.close()
 
     def opened(self, connection: "Connection") -> None:
@@ -116,6 +120,7 @@ class Upstream:
 
     def closed(self, connection: "Connection") -> None:
         """`connection`, which was open, has ended."""
+        self.streaming.lost(connection)
         if self.end_of(connection) is not None:
             self._put(connection, Ended(connection.close_reason))
         if connection.inbox is not None:
@@ -142,9 +147,13 @@ class Upstream:
         if error is not None:
             self._refuse(connection, message, error)
             return
-        assert isinstance(message, Invocation)
         event = _event(connection, MESSAGES, message.target)
         if self._finds(event):
+            if isinstance(message, StreamInvocation):
+                error = self.streaming.admit(connection, message.invocation_id)
+                if error is not None:
+                    self._refuse(connection, message, error)
+                    return
             self._put(connection, message)
             return
         outcome = Outcome(kind=Kind.NO_TEMPLATE)
@@ -221,6 +230,8 @@ class Upstream:
                 self._note(event, outcome, template)
             case Invocation():
                 await self._invoke(connection, pending)
+            case StreamInvocation():
+                self.streaming.start(connection, pending)
 
     async def _invoke(self, connection: "Connection", message: Invocation) -> None:
         codec = connection.wire.codec
@@ -238,6 +249,22 @@ class Upstream:
             connection.pass_on(outcome.body, count)
         else:
             connection.send(completion_for(outcome, invocation_id, message.target, event.hub))
+
+    async def _ask(self, connection: "Connection", message: StreamInvocation) -> list[Message]:
+        """Put the call of a stream to the app. Satisfies `Ask`."""
+        codec = connection.wire.codec
+        stream_id = message.invocation_id
+        event = _event(connection, MESSAGES, message.target, stream_id)
+        template = self.courier.template_for(event)
+        if template is None:
+            outcome = Outcome(kind=Kind.NO_TEMPLATE)
+        else:
+            body = invocation_body(message, codec)
+            outcome = await self.courier.deliver(event, template, CONTENT_TYPES[codec.name], body)
+        limit = min(MAX_ANSWER, self._settings.max_pending_bytes - _FRAMING)
+        outcome, _ = check_answer(outcome, stream_id, codec, limit)
+        self._note(event, outcome, template)
+        return stream_end(outcome, stream_id, message.target, event.hub, codec)
 
     async def _send(
         self, event: Event, content_type: str, body: bytes
@@ -280,7 +307,9 @@ class Upstream:
         self._notices.complain(kind, text)
 
 
-def _event(connection: "Connection", category: str, event: str) -> Event:
+def _event(
+    connection: "Connection", category: str, event: str, stream_id: str | None = None
+) -> Event:
     access = connection.access
     return Event(
         hub=access.hub.lower(),  # one hub has one name, however its clients write it
@@ -290,13 +319,12 @@ def _event(connection: "Connection", category: str, event: str) -> Event:
         user_id=access.user_id,
         claims=access.claims,
         query=access.query,
+        stream_id=stream_id,
     )
 
 
 def _refusal(message: Invocation | StreamInvocation) -> str | None:
     """Why a call cannot be put to an app, `None` where it can."""
-    if isinstance(message, StreamInvocation):
-        return STREAM_INVOCATION
     if message.stream_ids:
         return CLIENT_STREAMS
     if len(message.target) > _MAX_TARGET:
@@ -305,8 +333,10 @@ def _refusal(message: Invocation | StreamInvocation) -> str | None:
 
 
 def _fail(connection: "Connection", pending: Pending) -> None:
-    """End an invoke of which nobody knows how it went."""
-    if isinstance(pending, Invocation) and pending.invocation_id is not None:
+    """End a call of which nobody knows how it went."""
+    if not isinstance(pending, (Invocation, StreamInvocation)):
+        return
+    if pending.invocation_id is not None:
         outcome = Outcome(kind=Kind.BROKEN)
         connection.send(
             completion_for(outcome, pending.invocation_id, pending.target, connection.hub)

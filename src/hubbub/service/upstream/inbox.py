@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from hubbub.protocol.messages import Invocation
+from hubbub.protocol.messages import Invocation, StreamInvocation
 
 __all__ = ["Ended", "Inbox", "Opened", "Pending"]
 
@@ -24,7 +24,7 @@ class Ended(Struct, frozen=True):
     reason: str | None
 
 
-Pending = Opened | Ended | Invocation
+Pending = Opened | Ended | Invocation | StreamInvocation
 _OVERHEAD = 200  # bytes that a small message takes here beside its arguments
 
 
@@ -98,6 +98,6 @@ class Inbox:
 
 
 def _size(event: Pending) -> int:
-    if isinstance(event, Invocation):
+    if isinstance(event, (Invocation, StreamInvocation)):
         return memoryview(event.arguments).nbytes + len(event.target) + _OVERHEAD
     return _OVERHEAD

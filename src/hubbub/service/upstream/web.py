@@ -61,14 +61,14 @@ class AppClient:
         headers: Mapping[str, str],
         body: bytes,
         *,
-        timeout: float,  # noqa: ASYNC109 - it is a setting of the request
+        timeout: float | None,  # noqa: ASYNC109 - it is a setting of the request
         limit: int = MAX_ANSWER,
         has_chosen_host: bool = False,
     ) -> Reply:
         """Send and read the answer. Raises `DeliveryError` where there is none to be had.
 
-        `timeout` is in seconds and for all of it; `limit` is the answer's, in bytes. A client
-        `has_chosen_host` where a name that it gave is part of it.
+        `timeout` is in seconds and for all of it, without a limit where it is `None`; `limit` is
+        the answer's, in bytes. A client `has_chosen_host` where a name that it gave is part of it.
         """
         try:
             target = URL(url, encoded=True)
