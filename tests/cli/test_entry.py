@@ -59,6 +59,14 @@ def test_a_package_of_an_extra_that_is_not_installed_is_one_sentence(
     assert ended.stderr.count("\n") == 1
 
 
+def test_only_a_service_with_a_backplane_needs_the_extra_for_it() -> None:
+    ended = run_without("hiredis", "keys", "rotate", "primary", "--backplane", "redis://localhost")
+
+    assert ended.returncode == 2
+    assert ended.stderr.endswith("pip install 'hubbub[redis]'\n")
+    assert run_without("hiredis", "keys", "new").returncode == 0
+
+
 def test_a_module_of_our_own_that_is_missing_is_a_defect_and_shows_itself() -> None:
     ended = run_without("hubbub.cli.main", "--help")
 

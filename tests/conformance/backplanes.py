@@ -62,7 +62,7 @@ def redis_at(url: str, limits: Limits = LIMITS) -> Redis:
     return kind(address, limits)
 
 
-def redis_backplane(url: str, prefix: str, limits: Limits = LIMITS) -> Backplane:
+def redis_backplane(url: str, prefix: str, limits: Limits = LIMITS) -> RedisBackplane:
     return RedisBackplane(redis_at(url, limits), prefix)
 
 

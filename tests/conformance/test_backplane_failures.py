@@ -231,6 +231,28 @@ async def test_a_slow_network_changes_nothing_but_time(
     assert slow.states == []
 
 
+async def test_an_answer_behind_much_else_is_late_and_the_connection_stays(
+    shared_redis: RedisServer, nodes: AsyncExitStack
+) -> None:
+    proxy = Proxy(shared_redis.port)
+    await proxy.open()
+    nodes.push_async_callback(proxy.close)
+    prefix = new_prefix()
+    slow = await opened(redis_backplane(f"redis://127.0.0.1:{proxy.port}", prefix), nodes)
+    fast = await opened(redis_backplane(shared_redis.url, prefix), nodes)
+    await slow.backplane.listen("x")
+    proxy.delay = 0.03  # for each 64 KB
+
+    await asyncio.gather(*(fast.backplane.publish("x", bytes(100_000)) for _ in range(20)))
+
+    with pytest.raises(BackplaneError, match="did not answer in time"):
+        await slow.backplane.publish("y", b"")
+    assert len(slow.received) < 20
+    await slow.until(lambda: len(slow.received) == 20)
+    assert await slow.backplane.publish("y", b"") == 0
+    assert slow.states == []
+
+
 async def test_an_idle_connection_stays(shared_redis: RedisServer, nodes: AsyncExitStack) -> None:
     limits = Limits(answer_timeout=0.1)
     node = await opened(redis_backplane(shared_redis.url, new_prefix(), limits), nodes)

@@ -9,7 +9,18 @@ from tests.conformance.conftest import Join
 
 from hubbub.service.backplane.backplane import BackplaneError
 
-NAMES = ["h:chat", "g:chat:ümläut 🎈", "u:chat:{a}:{b}", "c:}{", "line\nbreak", "*", "", " ", "{}"]
+NAMES = [
+    "h:chat",
+    "g:chat:ümläut 🎈",
+    "u:chat:{a}:{b}",
+    "c:}{",
+    "line\nbreak",
+    "*",
+    "",
+    " ",
+    "{}",
+    "\ud800",
+]
 
 
 async def test_a_message_reaches_everybody_who_listens_and_its_sender(join: Join) -> None:
@@ -78,6 +89,17 @@ async def test_what_is_ignored_does_not_come_any_more(join: Join) -> None:
     assert await sender.backplane.listeners(["x"]) == [0]
 
 
+async def test_what_is_under_way_when_it_is_ignored_does_not_come(join: Join) -> None:
+    node = await join()
+    await asyncio.gather(node.backplane.listen("x"), node.backplane.listen("end"))
+
+    node.backplane.publish("x", b"too late")
+    node.backplane.ignore("x")
+    node.backplane.publish("end", b"end")
+
+    await node.has(("end", b"end"))
+
+
 @pytest.mark.parametrize("times", [2, 3])
 async def test_a_channel_can_be_listened_to_and_ignored_in_turn(join: Join, times: int) -> None:
     node = await join()
@@ -99,10 +121,10 @@ async def test_any_text_is_a_channel(join: Join) -> None:
     await asyncio.gather(*(node.backplane.listen(name) for name in NAMES))
 
     for name in NAMES:
-        assert await sender.backplane.publish(name, name.encode()) == 1
+        assert await sender.backplane.publish(name, repr(name).encode()) == 1
     await node.until(lambda: len(node.received) == len(NAMES))
 
-    assert sorted(node.received) == sorted((name, name.encode()) for name in NAMES)
+    assert sorted(node.received) == sorted((name, repr(name).encode()) for name in NAMES)
     assert await sender.backplane.listeners(NAMES) == [1] * len(NAMES)
 
 

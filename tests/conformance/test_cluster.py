@@ -5,7 +5,14 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
 import pytest
-from tests.conformance.backplanes import TIMEOUT, Inbox, new_prefix, redis_backplane
+from tests.conformance.backplanes import (
+    LIMITS,
+    TIMEOUT,
+    Inbox,
+    new_prefix,
+    redis_at,
+    redis_backplane,
+)
 from tests.conformance.conftest import Connect, opened
 from tests.conformance.redisserver import (
     RedisCluster,
@@ -15,7 +22,9 @@ from tests.conformance.redisserver import (
 )
 
 from hubbub.service.backplane.backplane import BackplaneError
-from hubbub.service.redis.cluster import slot_of
+from hubbub.service.backplane.redis import RedisBackplane
+from hubbub.service.redis.cluster import ClusterRedis, slot_of
+from hubbub.service.redis.link import Link
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +98,59 @@ async def test_a_slot_that_moves_is_followed_in_order(
     assert numbers == [number for number, count in enumerate(counts) if count]
     assert listener.states == [False, True]
     assert cluster.server_of(slot) is target
+
+
+async def test_what_is_on_its_way_to_the_old_server_stays_before_what_follows(
+    cluster: RedisCluster, nodes: AsyncExitStack
+) -> None:
+    prefix = new_prefix()
+    listener = await opened(redis_backplane(cluster.url, prefix), nodes)
+    redis = redis_at(cluster.url)
+    assert isinstance(redis, ClusterRedis)
+    sender = await opened(RedisBackplane(redis, prefix), nodes)
+    source, target = cluster.servers[1], cluster.servers[2]
+    channel = channel_at(cluster, prefix, source)
+    slot = slot_of(f"{prefix}:{channel}".encode())
+    await listener.backplane.listen(channel)
+    await asyncio.to_thread(move, cluster, slot, source, target)
+    await listener.until(lambda: listener.states == [False, True])
+
+    # So large that the first is refused long before the last is there; more follows all the time,
+    # and the old server stands still until the new one is known.
+    results = [
+        sender.backplane.publish(channel, b"%d" % number + b" " * 1_000_000) for number in range(20)
+    ]
+    old, is_paused = redis.link(slot), False
+    async with asyncio.timeout(TIMEOUT):
+        while not results[19].done():
+            results.append(sender.backplane.publish(channel, b"%d" % len(results)))
+            await asyncio.sleep(0)  # one in each turn of the loop
+            if redis._moving and not is_paused:
+                source.pause()
+                is_paused = True
+            elif redis.link(slot) is not old:
+                source.resume()
+
+    assert is_paused
+    assert set(await asyncio.gather(*results)) == {1}
+    await listener.until(lambda: len(listener.received) == len(results))
+    assert [int(data) for _, data in listener.received] == list(range(len(results)))
+
+
+async def test_what_comes_from_a_server_that_has_lost_the_channel_would_come_twice(
+    cluster: RedisCluster, nodes: AsyncExitStack
+) -> None:
+    prefix = new_prefix()
+    plane = redis_backplane(cluster.url, prefix)
+    node = await opened(plane, nodes)
+    await plane.listen("x")
+    # A replica goes on to send what it was asked for while it was the primary.
+    other = Link(("127.0.0.1", 1), LIMITS, lambda *_: None, lambda _: None)
+
+    plane.pushed(other, [b"smessage", f"{prefix}:x".encode(), b"from the old server"])
+
+    await plane.publish("x", b"from the new one")
+    await node.has(("x", b"from the new one"))
 
 
 async def test_keys_are_found_while_they_move(cluster: RedisCluster, connect: Connect) -> None:

@@ -159,6 +159,18 @@ async def test_any_text_is_a_name(store: Store, names: list[tuple[str, str]]) ->
         assert group not in await store.groups_of("chat", user)
 
 
+async def test_half_a_surrogate_pair_is_a_name_for_redis(
+    shared_redis: RedisServer, connect: Connect
+) -> None:
+    store = RedisStore(await connect(shared_redis.url), new_prefix())
+
+    await store.add("chat", "\ud800", "\udfff", None)
+
+    assert list(await store.groups_of("chat", "\ud800")) == ["\udfff"]
+    await store.remove("chat", "\ud800", "\udfff")
+    assert await store.groups_of("chat", "\ud800") == {}
+
+
 async def test_redis_forgets_users_by_itself(shared_redis: RedisServer, connect: Connect) -> None:
     redis, prefix = await connect(shared_redis.url), new_prefix()
     store = RedisStore(redis, prefix)

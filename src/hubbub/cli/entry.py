@@ -22,6 +22,7 @@ _EXTRAS: Final = {
     "azure.identity": "azure",
     "azure.keyvault": "azure",
     "cryptography": "azure",
+    "hiredis": "redis",
 }
 
 

@@ -5,6 +5,7 @@ becomes of a dead node's connections is not known here.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LEASE", "RENEWAL", "Leases", "MemoryLeases", "NodeFacts", "RedisLeases", "Renewing"]
 
+_logger = logging.getLogger("hubbub.service.leases")
 LEASE: Final = 10.0  # seconds
 RENEWAL: Final = 2.5  # seconds; three renewals may fail
 # Seconds for which a node that comes back is told that it has been declared dead.
@@ -230,9 +232,13 @@ class Renewing:
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(self._interval)
-            # While the others cannot be reached, the next time may be better.
-            with suppress(BackplaneError):
-                while not await self._leases.renew(self._facts()):
+            try:
+                if not await self._leases.renew(self._facts()):
                     self._lost()
+                    await self._leases.renew(self._facts())
                 if dead := await self._leases.dead():
                     self._died(dead)
+            except BackplaneError:
+                pass  # the next time may be better
+            except Exception:  # what the node does with it may fail, the lease goes on
+                _logger.exception("looking after the leases of nodes failed")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RedisStore"]
 
+# A name may have half a surrogate pair, which JSON can write.
+_ERRORS: Final = "surrogatepass"
 _NOW: Final = "local t = redis.call('TIME') local now = t[1] + t[2] / 1000000 "
 # KEYS: groups by end, untimed groups by when they were added. The keys live as long as what they
 # hold. ARGV: group, seconds, whether these are a time of its own, how many others are kept.
@@ -71,12 +73,12 @@ class RedisStore:
         ends, untimed = await self._run(_OF, hub, user)
         expires = {name: float(end) for name, end in zip(ends[::2], ends[1::2], strict=True)}
         found = {
-            name.decode(): Membership(expires[name], is_timed=True)
+            name.decode(errors=_ERRORS): Membership(expires[name], is_timed=True)
             for name in expires.keys() - set(untimed)
         }
         for name in untimed:
             if name in expires:
-                found[name.decode()] = Membership(expires[name], is_timed=False)
+                found[name.decode(errors=_ERRORS)] = Membership(expires[name], is_timed=False)
         return found
 
     async def add(self, hub: str, user: str, group: str, ttl: int | None) -> None:
@@ -85,11 +87,13 @@ class RedisStore:
             await self.remove(hub, user, group)
             return
         seconds, is_timed = (NO_LIMIT_SECONDS, 0) if ttl is None else (ttl, 1)
-        await self._run(_ADD, hub, user, group, seconds, is_timed, MAX_UNTIMED)
+        await self._run(
+            _ADD, hub, user, group.encode(errors=_ERRORS), seconds, is_timed, MAX_UNTIMED
+        )
 
     async def remove(self, hub: str, user: str, group: str) -> None:
         """Take a user out of a group; return when Redis has it."""
-        await self._run(_REMOVE, hub, user, group)
+        await self._run(_REMOVE, hub, user, group.encode(errors=_ERRORS))
 
     async def remove_all(self, hub: str, user: str) -> None:
         """Take a user out of all groups of a hub; return when Redis has it."""
@@ -106,7 +110,7 @@ class RedisStore:
 
     async def _run(self, script: str, hub: str, user: str, *arguments: Any) -> Any:
         # In braces what decides the slot: both keys of a user are in one place.
-        key = f"{self._prefix}:{{{hub}:{user}}}:".encode()
+        key = f"{self._prefix}:{{{hub}:{user}}}:".encode(errors=_ERRORS)
         keys = (key + b"ends", key + b"untimed")
         try:
             return await self._redis.call(

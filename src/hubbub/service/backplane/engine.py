@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-from hubbub.errors import ConfigError
 from hubbub.service.backplane.backplane import Backplane
 from hubbub.service.backplane.memory import MemoryBus
 from hubbub.service.backplane.sharedsettings import (
@@ -32,19 +31,14 @@ class Engine(NamedTuple):
 
 def redis_engine(url: str, *, prefix: str = "hubbub", lease: float = LEASE) -> Engine:
     """What joins nodes over the Redis at `url`. Raises `ConfigError` where it is no such URL."""
-    try:
-        from hubbub.service.backplane.redis import RedisBackplane
-        from hubbub.service.redis.address import parse_address
-        from hubbub.service.redis.cluster import ClusterRedis
-        from hubbub.service.redis.redis import Redis
-        from hubbub.service.redis.single import SingleRedis
-        from hubbub.service.redisstore import RedisStore
-    except ModuleNotFoundError as error:
-        if error.name != "hiredis":
-            raise
-        raise ConfigError(
-            "--backplane needs hiredis. Install it with: pip install 'hubbub[redis]'"
-        ) from None
+    # Only here, since what they need comes with the extra `redis`.
+    from hubbub.service.backplane.redis import RedisBackplane
+    from hubbub.service.redis.address import parse_address
+    from hubbub.service.redis.cluster import ClusterRedis
+    from hubbub.service.redis.redis import Redis
+    from hubbub.service.redis.single import SingleRedis
+    from hubbub.service.redisstore import RedisStore
+
     address = parse_address(url)
     redis: Redis = ClusterRedis(address) if address.kind == "cluster" else SingleRedis(address)
     return Engine(

@@ -77,13 +77,13 @@ class RedisBackplane:
     def publish(self, channel: str, data: bytes) -> asyncio.Future[int]:
         """Send to every node that listens; the result is how many do."""
         redis = self._redis
-        name = (self._prefix + channel).encode()
+        name = self._name(channel)
         return redis.call(redis.slot(name), redis.commands.publish, name, data)
 
     def listen(self, channel: str) -> asyncio.Future[None]:
         """Receive what is published to `channel`."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        name = (self._prefix + channel).encode()
+        name = self._name(channel)
         heard = self._heard.get(name)
         if heard is None:
             heard = self._heard[name] = _Heard(channel, self._redis.slot(name))
@@ -98,7 +98,7 @@ class RedisBackplane:
 
     def ignore(self, channel: str) -> None:
         """Receive no more from `channel`."""
-        name = (self._prefix + channel).encode()
+        name = self._name(channel)
         heard = self._heard.pop(name, None)
         if heard is None:
             return
@@ -111,7 +111,7 @@ class RedisBackplane:
 
     async def listeners(self, channels: Sequence[str]) -> list[int]:
         """How many nodes listen to each of `channels`."""
-        names = [(self._prefix + channel).encode() for channel in channels]
+        names = [self._name(channel) for channel in channels]
         slots: dict[Link | int, list[bytes]] = {}
         for name in names:
             slot = self._redis.slot(name)
@@ -140,7 +140,6 @@ class RedisBackplane:
         """Listen to what is to be found elsewhere."""
         for name, heard in self._heard.items():
             if heard.link is not None and heard.link is not self._redis.link(heard.slot):
-                heard.link.subscribe(self._redis.commands.ignore, name, heard.slot)
                 self._miss(name, heard)
         self._listen_again()
 
@@ -161,6 +160,10 @@ class RedisBackplane:
                 self._miss(name, heard)
                 self._note()
                 self._redis.refresh()
+
+    def _name(self, channel: str) -> bytes:
+        # A name may have half a surrogate pair, which JSON can write.
+        return (self._prefix + channel).encode(errors="surrogatepass")
 
     def _ask(self, name: bytes, heard: _Heard) -> None:
         """Ask the responsible server for a channel, if there is one."""

@@ -5,6 +5,7 @@ does with new ones is not known here.
 """
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,6 +29,7 @@ __all__ = [
     "new_key",
 ]
 
+_logger = logging.getLogger("hubbub.service.backplane")
 _KEY_BYTES: Final = 33  # 44 characters of base64, as long as the original's keys
 _LOOK: Final = 5.0  # seconds between two looks, for whoever misses the news
 # What is published to the nodes' common channel when keys change, by the one who changes them.
@@ -205,11 +207,14 @@ class Watching:
                 async with asyncio.timeout(self._interval):
                     await self._news.wait()
             self._news.clear()
-            # While it cannot be reached, the keys that are known stay good.
-            with suppress(BackplaneError):
+            try:
                 keys = await self._settings.load()
                 if keys is not None:
                     self._take(keys)
+            except BackplaneError:
+                pass  # while it cannot be reached, the keys that are known stay good
+            except Exception:  # what the node does with keys may fail, the watch goes on
+                _logger.exception("access keys could not be taken over")
 
     def _take(self, keys: SharedKeys) -> None:
         # Any other version counts: Redis may have come back with an older one.

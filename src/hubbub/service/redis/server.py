@@ -81,7 +81,7 @@ class Server:
                 await self._lost.wait()
             try:
                 await self._connect()
-            except (OSError, BackplaneError) as error:
+            except Exception as error:  # whatever it is, this node must get back
                 if not has_failed:
                     _logger.warning("%s cannot be reached: %s", self._address, error)
                 has_failed = True
