@@ -8,29 +8,21 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.broadcast import broadcast, burst
-from benchmarks.connection import connects, idle
-from benchmarks.figure import Figure, machine, table
-from benchmarks.ingress import ingress
+from benchmarks.catalogue import BENCHMARKS, QUICK
+from benchmarks.figure import Figure
+from benchmarks.machine import machine
 from benchmarks.native import MissingCompilerError, Programs, compiled
-from benchmarks.process import BenchmarkError, raise_file_limit
+from benchmarks.process import BenchmarkError, SkippedError, raise_file_limit
+from benchmarks.report import budget_table, table, write
 from benchmarks.size import Size
-from benchmarks.upstream import upstream
 
-__all__ = ["BENCHMARKS", "main"]
+__all__ = ["main"]
 
-BENCHMARKS: Final[dict[str, Callable[[Programs, Size], list[Figure]]]] = {
-    "broadcast": broadcast,
-    "burst": burst,
-    "idle": idle,
-    "connects": connects,
-    "ingress": ingress,
-    "upstream": upstream,
-}
+_HERE: Final = Path(__file__).parent
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,22 +30,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     raise_file_limit()
     results: dict[str, Any] = {"machine": machine(), "size": options.size.value, "benchmarks": {}}
+    names = options.names or (QUICK if options.size is Size.QUICK else BENCHMARKS)
     figures: list[Figure] = []
-    failed = False
     try:
         with compiled() as programs:
-            for name in options.names or BENCHMARKS:
+            for name in names:
                 done, results["benchmarks"][name] = _run(name, programs, options.size)
                 figures += done
-                failed = failed or not done
     except MissingCompilerError as error:
         print(f"skipped: {error}", file=sys.stderr)
         results["skipped"] = str(error)
     if figures:
         print(f"\n{table(figures)}")
+    if results["benchmarks"]:
+        print(f"\n{budget_table(results)}")
     if options.json is not None:
         options.json.write_text(json.dumps(results, indent=2) + "\n")
-    return 1 if failed else 0
+    is_full = options.size is Size.FULL and not options.names
+    if options.results is not None or is_full:
+        write(results, options.results or _HERE)
+    return int(any("failed" in benchmark for benchmark in results["benchmarks"].values()))
 
 
 def _run(name: str, programs: Programs, size: Size) -> tuple[list[Figure], dict[str, Any]]:
@@ -61,6 +57,9 @@ def _run(name: str, programs: Programs, size: Size) -> tuple[list[Figure], dict[
     start = time.monotonic()
     try:
         figures = BENCHMARKS[name](programs, size)
+    except SkippedError as reason:
+        print(f"skipped: {reason}", file=sys.stderr)
+        return [], {"skipped": str(reason)}
     except (BenchmarkError, OSError) as error:
         print(f"failed: {error}", file=sys.stderr)
         return [], {"failed": str(error)}
@@ -83,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         dest="size",
         const=Size.QUICK,
         default=Size.FULL,
-        help="fewer and shorter rounds",
+        help="fewer and shorter rounds, and by default only what has a budget: three minutes",
     )
     parser.add_argument(
         "--tiny",
@@ -93,6 +92,12 @@ def _parser() -> argparse.ArgumentParser:
         help="just enough to see that all of it works; the figures mean nothing",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        metavar="FOLDER",
+        help="write RESULTS.md and plots there; a full run of everything does so in benchmarks/",
+    )
     return parser
 
 

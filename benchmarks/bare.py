@@ -3,6 +3,7 @@
 It answers what the load clients ask with as little as Starlette can: no tokens, hubs or keep-alive.
 """
 
+import json
 import secrets
 import socket
 
@@ -35,13 +36,17 @@ async def negotiate(request: Request) -> Response:
 
 
 async def connect(socket: WebSocket) -> None:
-    """Accept, answer the handshake, then read until the client is gone."""
+    """Accept, answer the handshake and each invocation, and read until the client is gone."""
     await socket.accept()
     await socket.receive_text()
     await socket.send_text("{}\x1e")
     try:
         while True:
-            await socket.receive_text()
+            call = json.loads((await socket.receive_text())[:-1])
+            if call["type"] == 1:
+                answer = {"type": 3, "invocationId": call["invocationId"]}
+                answer["result"] = call["arguments"][0]
+                await socket.send_text(json.dumps(answer, separators=(",", ":")) + "\x1e")
     except WebSocketDisconnect:
         return
 
@@ -62,6 +67,7 @@ def main() -> None:
         loop="uvloop",
         http="httptools",
         ws="websockets-sansio",
+        ws_ping_interval=None,  # the load client answers none
         lifespan="off",
         access_log=False,
         log_level="warning",

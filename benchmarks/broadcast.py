@@ -1,173 +1,181 @@
 """Sends to all clients of a hub: CPU of one delivered message, one at a time and in bursts."""
 
-import json
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from benchmarks.figure import Budget, Figure
-from benchmarks.load import Callers, Clients, Latency, c_loop, clients
+from benchmarks.load import Audience, audience, c_loop
+from benchmarks.message import Kind, Message, message
 from benchmarks.native import Programs
-from benchmarks.process import BenchmarkError, Process
+from benchmarks.sender import HttpSender, LoopSender, Plan, Round, alternate
 from benchmarks.server import Server, service
 from benchmarks.size import Size
 
-__all__ = ["broadcast", "burst"]
+__all__ = ["LOOP", "broadcast", "cpu_figure", "latencies", "rest_sender"]
 
-PAYLOAD: Final = 128  # bytes of one WebSocket frame, without its head
-_FRAME: Final = 4 + PAYLOAD  # RFC 6455, 5.2: from 126 bytes on the length takes two more
-_TARGET: Final = "newMessage"
-_TIGHT: Final = (",", ":")  # JSON without spaces
-_LOOP: Final = "C send() loop"
+LOOP: Final = "C send() loop"
+_JSON: Final = (Kind.JSON,)
+_MESSAGEPACK: Final = (Kind.MESSAGEPACK,)
+_MIXED: Final = (Kind.JSON, Kind.MESSAGEPACK)
+_NAMES: Final = {_JSON: "", _MESSAGEPACK: " in MessagePack", _MIXED: " in both encodings"}
+_BUDGETS: Final = {1: Budget(1.10, of_ratio=True), 10: Budget(0.25, of_ratio=True)}
+_BUDGETED: Final = 5000  # clients, of 128 bytes in JSON
+_DELIVERIES: Final = 50_000  # in a round, unless one burst is more
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """One run: how many receive, how much, how often."""
+class _Crowd:
+    """Clients, and what is sent to them."""
 
     clients: int
-    bursts: int  # in one round
+    payloads: tuple[int, ...]  # bytes of one WebSocket frame, without its head
+    in_flight: tuple[int, ...]
     rounds: int
-    in_flight: int = 1
+    kinds: tuple[Kind, ...] = _JSON
+    deliveries: int = _DELIVERIES
+
+    def plans(self) -> list[tuple[int, Plan]]:
+        """Payload and plan of each measurement."""
+        return [
+            (payload, Plan(self._bursts(in_flight), self.rounds, in_flight))
+            for payload in self.payloads
+            for in_flight in self.in_flight
+        ]
+
+    def _bursts(self, in_flight: int) -> int:
+        return max(1, self.deliveries // (self.clients * in_flight))
 
 
-BROADCAST: Final = {
+CROWDS: Final = {
     Size.FULL: (
-        Plan(clients=1000, bursts=50, rounds=9),
-        Plan(clients=5000, bursts=10, rounds=9),
+        _Crowd(1000, (128, 2048), (1, 10, 100), rounds=9),
+        _Crowd(1000, (128, 2048), (1, 10), rounds=9, kinds=_MESSAGEPACK),
+        _Crowd(1000, (128, 2048), (1, 10), rounds=9, kinds=_MIXED),
+        _Crowd(5000, (128,), (1, 10), rounds=9),
+        _Crowd(10_000, (128, 2048), (1, 10), rounds=7),
+        _Crowd(10_000, (128,), (100,), rounds=3),
     ),
-    Size.QUICK: (Plan(clients=1000, bursts=50, rounds=5),),
-    Size.TINY: (Plan(clients=5, bursts=2, rounds=2),),
-}
-BURST: Final = {
-    Size.FULL: (
-        Plan(clients=1000, bursts=20, rounds=9, in_flight=10),
-        Plan(clients=5000, bursts=4, rounds=9, in_flight=10),
+    Size.QUICK: (_Crowd(5000, (128,), (1, 10), rounds=5),),
+    Size.TINY: (
+        _Crowd(4, (128,), (1, 10), rounds=1, deliveries=8),
+        _Crowd(4, (2048,), (1,), rounds=1, deliveries=8, kinds=_MESSAGEPACK),
+        _Crowd(4, (128,), (1,), rounds=1, deliveries=8, kinds=_MIXED),
     ),
-    Size.QUICK: (Plan(clients=1000, bursts=20, rounds=5, in_flight=10),),
-    Size.TINY: (Plan(clients=5, bursts=2, rounds=2, in_flight=10),),
 }
-
-
-@dataclass(slots=True)
-class _Rounds:
-    """What the rounds of one server gave."""
-
-    cpu: list[float] = field(default_factory=list)
-    load_cpu: list[float] = field(default_factory=list)
-    latencies: list[Latency] = field(default_factory=list)
 
 
 def broadcast(programs: Programs, size: Size) -> list[Figure]:
-    """One REST send to all at a time, each after the one before it has arrived at all."""
-    return [figure for plan in BROADCAST[size] for figure in _broadcast(programs, plan)]
+    """REST sends to all, so many at once from as many callers; then the next so many."""
+    return [figure for crowd in CROWDS[size] for figure in _measured(programs, crowd)]
 
 
-def _broadcast(programs: Programs, plan: Plan) -> list[Figure]:
-    ours, loop = _measure(programs, plan)
-    title = f"broadcast to {plan.clients:,}"
-    latencies = [
+def _measured(programs: Programs, crowd: _Crowd) -> list[Figure]:
+    figures = []
+    with (
+        service() as server,
+        audience(programs, server, crowd.clients, crowd.kinds) as listeners,
+        c_loop(programs, crowd.clients) as (loop, loop_listeners),
+    ):
+        for payload, plan in crowd.plans():
+            sent = message(payload, crowd.kinds[0])
+            ours, theirs = alternate(
+                plan,
+                rest_sender(server, listeners, sent),
+                LoopSender(loop, loop_listeners, sent),
+            )
+            figures += _figures(crowd, payload, plan, ours, theirs)
+    return figures
+
+
+def rest_sender(
+    server: Server, listeners: Audience, sent: Message, *, below: Sequence[str] = ("",)
+) -> HttpSender:
+    """The service, sending to the hub or to what is at `below` in it."""
+    return HttpSender(
+        server.process,
+        server.address,
+        listeners,
+        sent.sizes,
+        lambda count: server.sends(count, sent.body, below=below),
+    )
+
+
+def _figures(
+    crowd: _Crowd, payload: int, plan: Plan, ours: list[Round], theirs: list[Round]
+) -> list[Figure]:
+    at_once = f", {plan.in_flight} in flight" if plan.in_flight > 1 else ""
+    title = f"{payload} B to {crowd.clients:,}{_NAMES[crowd.kinds]}{at_once}"
+    budgets: tuple[Budget, ...] = ()
+    if (crowd.clients, payload, crowd.kinds) == (_BUDGETED, 128, _JSON):
+        budgets = (_BUDGETS[plan.in_flight],)
+    figures = [
+        cpu_figure(
+            f"broadcast {title}: CPU of a delivered message",
+            ours,
+            theirs,
+            budgets,
+            plot="Broadcast: CPU of a delivered message (ns)",
+            label=title,
+        )
+    ]
+    if plan.in_flight == 1:
+        figures += latencies(f"broadcast {title}", ours, theirs)
+    load = "the load client's own CPU for a message"
+    figures.append(
+        Figure(
+            f"broadcast {title}: {load}",
+            "ns",
+            tuple(round_.load_cpu for round_ in ours),
+            tuple(round_.load_cpu for round_ in theirs),
+            LOOP,
+        )
+    )
+    return figures
+
+
+def cpu_figure(
+    what: str,
+    ours: Sequence[Round],
+    theirs: Sequence[Round],
+    budgets: tuple[Budget, ...] = (),
+    *,
+    reference: str = LOOP,
+    plot: str = "",
+    label: str = "",
+) -> Figure:
+    """The server's CPU for one delivered message."""
+    return Figure(
+        what,
+        "ns",
+        tuple(round_.cpu for round_ in ours),
+        tuple(round_.cpu for round_ in theirs),
+        reference,
+        budgets,
+        plot,
+        label,
+    )
+
+
+def latencies(
+    title: str, ours: Sequence[Round], theirs: Sequence[Round], budgets: tuple[Budget, ...] = ()
+) -> list[Figure]:
+    """Quantiles of the time from call to delivery; `budgets` are of the 99th percentile."""
+    return [
         Figure(
             f"{title}: {name} from call to delivery",
             "ms",
-            tuple(getattr(latency, quantile) / 1e6 for latency in ours.latencies),
-            tuple(getattr(latency, quantile) / 1e6 for latency in loop.latencies),
-            _LOOP,
+            _milliseconds(ours, quantile),
+            _milliseconds(theirs, quantile),
+            LOOP,
+            budgets if name == "p99" else (),
         )
         for name, quantile in (("p50", "p50"), ("p99", "p99"), ("p99.9", "p999"))
+        if _milliseconds(ours, quantile)
     ]
-    load = Figure(
-        f"{title}: the load client's CPU for a message",
-        "ns",
-        tuple(ours.load_cpu),
-        tuple(loop.load_cpu),
-        _LOOP,
+
+
+def _milliseconds(rounds: Sequence[Round], quantile: str) -> tuple[float, ...]:
+    return tuple(
+        getattr(round_.latency, quantile) / 1e6 for round_ in rounds if round_.latency is not None
     )
-    return [_cpu_figure(title, ours, loop, Budget(1.5, of_ratio=True)), *latencies, load]
-
-
-def burst(programs: Programs, size: Size) -> list[Figure]:
-    """So many REST sends to all at once, from as many callers; then the next so many."""
-    return [_burst(programs, plan) for plan in BURST[size]]
-
-
-def _burst(programs: Programs, plan: Plan) -> Figure:
-    ours, loop = _measure(programs, plan)
-    title = f"broadcast to {plan.clients:,}, {plan.in_flight} in flight"
-    return _cpu_figure(title, ours, loop, Budget(0.25, of_ratio=True))
-
-
-def _cpu_figure(title: str, ours: _Rounds, loop: _Rounds, budget: Budget) -> Figure:
-    what = f"{title}: CPU of a delivered message"
-    return Figure(what, "ns", tuple(ours.cpu), tuple(loop.cpu), _LOOP, (budget,))
-
-
-def _measure(programs: Programs, plan: Plan) -> tuple[_Rounds, _Rounds]:
-    """Let the service and the loop take turns, so that both meet the same machine."""
-    ours, theirs = _Rounds(), _Rounds()
-    with (
-        service() as server,
-        clients(programs, server, plan.clients) as listeners,
-        c_loop(programs, plan.clients, _FRAME) as (loop, loop_listeners),
-    ):
-        _service_round(server, listeners, plan, _Rounds())  # the first warms caches
-        _loop_round(loop, loop_listeners, plan, _Rounds())
-        for _ in range(plan.rounds):
-            _service_round(server, listeners, plan, ours)
-            _loop_round(loop, loop_listeners, plan, theirs)
-    return ours, theirs
-
-
-def _service_round(server: Server, listeners: Clients, plan: Plan, rounds: _Rounds) -> None:
-    requests = server.sends(plan.bursts * plan.in_flight, message_body())
-    with Callers(server, plan.in_flight) as callers:
-        before = server.process.cpu(), listeners.process.cpu()
-        for start in range(0, len(requests), plan.in_flight):
-            _send(callers, listeners, requests[start : start + plan.in_flight])
-        after = server.process.cpu(), listeners.process.cpu()
-    deliveries = len(requests) * plan.clients
-    _note(rounds, listeners, deliveries, before, after)
-
-
-def _send(callers: Callers, listeners: Clients, requests: Sequence[bytes]) -> None:
-    size = _FRAME * len(requests)
-    listeners.expect(size)
-    start = time.monotonic_ns()
-    callers.send(requests)
-    listeners.wait(size)
-    callers.check_answers()
-    listeners.record(start)
-
-
-def _loop_round(loop: Process, listeners: Clients, plan: Plan, rounds: _Rounds) -> None:
-    before = loop.cpu(), listeners.process.cpu()
-    for _ in range(plan.bursts):
-        listeners.expect(_FRAME)
-        start = time.monotonic_ns()
-        loop.ask("send", "sent")
-        listeners.wait(_FRAME)
-        listeners.record(start)
-    after = loop.cpu(), listeners.process.cpu()
-    _note(rounds, listeners, plan.bursts * plan.clients, before, after)
-
-
-def _note(
-    rounds: _Rounds,
-    listeners: Clients,
-    deliveries: int,
-    before: tuple[int, int],
-    after: tuple[int, int],
-) -> None:
-    rounds.cpu.append((after[0] - before[0]) / deliveries)
-    rounds.load_cpu.append((after[1] - before[1]) / deliveries)
-    rounds.latencies.append(listeners.latency())
-
-
-def message_body() -> bytes:
-    """The body of a REST send whose hub message is `PAYLOAD` bytes long, framing included."""
-    envelope = len(json.dumps({"type": 1, "target": _TARGET, "arguments": [""]}, separators=_TIGHT))
-    filler = "x" * (PAYLOAD - envelope - 1)  # 0x1e ends the record
-    if not filler:
-        raise BenchmarkError(f"A message of {PAYLOAD} bytes has no room for an argument.")
-    return json.dumps({"target": _TARGET, "arguments": [filler]}, separators=_TIGHT).encode()

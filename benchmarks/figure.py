@@ -1,14 +1,12 @@
-"""What is measured, beside its reference and its budget; the table and the JSON of a run."""
+"""What is measured, beside its reference and its budget."""
 
-import os
-import platform
 import statistics
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-__all__ = ["Budget", "Figure", "machine", "table", "verdict"]
+import msgspec
+
+__all__ = ["Budget", "Figure", "number", "verdict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +36,9 @@ class Figure:
     reference: tuple[float, ...] = ()
     reference_name: str = ""
     budgets: tuple[Budget, ...] = ()
+    plot: str = ""  # the title of the plot that shows it; figures of one plot have one unit
+    label: str = ""  # what its bar there is called
+    note: str = ""  # what one must know to read it
 
     @property
     def median(self) -> float:
@@ -57,17 +58,9 @@ class Figure:
         return statistics.median(self.ratios) if self.reference else None
 
     def as_json(self) -> dict[str, Any]:
-        """The figure for other programs."""
-        return {
-            "what": self.what,
-            "unit": self.unit,
-            "median": self.median,
-            "values": self.values,
-            "reference": {"name": self.reference_name, "values": self.reference},
-            "ratio": self.ratio,
-            "budgets": [str(budget) for budget in self.budgets],
-            "verdict": verdict(self),
-        }
+        """The figure for other programs: what it was made of, and what follows from it."""
+        made: dict[str, Any] = msgspec.to_builtins(self)
+        return {**made, "median": self.median, "ratio": self.ratio, "verdict": verdict(self)}
 
 
 def verdict(figure: Figure) -> str:
@@ -88,47 +81,3 @@ def number(value: float) -> str:
     if value >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3g}"
-
-
-def table(figures: Iterable[Figure]) -> str:
-    """The figures as a Markdown table that also reads well in a terminal."""
-    rows: list[tuple[str, ...]] = [("what", "figure", "reference", "ratio", "budget", "verdict")]
-    rows += [_row(figure) for figure in figures]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    rows.insert(1, tuple("-" * width for width in widths))
-    return "\n".join("| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows)
-
-
-def _row(figure: Figure) -> tuple[str, ...]:
-    reference = f"{figure.reference_name}: {_spread(figure.reference)}" if figure.reference else ""
-    return (
-        figure.what,
-        f"{_spread(figure.values)} {figure.unit}",
-        reference,
-        _spread(figure.ratios) if figure.reference else "",
-        "; ".join(map(str, figure.budgets)),
-        verdict(figure),
-    )
-
-
-def _spread(values: Sequence[float]) -> str:
-    """The median, and how far the rounds lie apart: half the way from least to most, in percent."""
-    median = statistics.median(values)
-    if len(values) == 1 or not median:
-        return number(median)
-    return f"{number(median)} ±{(max(values) - min(values)) / 2 / median:.0%}"
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were taken on."""
-    names = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
-    return {
-        "processor": names[0] if names else platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-    }

@@ -14,6 +14,7 @@ from benchmarks.process import BenchmarkError
 __all__ = ["MissingCompilerError", "Programs", "compiled"]
 
 _SOURCES: Final = Path(__file__).parent / "native"
+_LOAD: Final = ("load.c", "opening.c", "script.c", "calls.c", "histogram.c")
 
 
 class MissingCompilerError(BenchmarkError):
@@ -40,7 +41,7 @@ def compiled() -> Iterator[Programs]:
     with tempfile.TemporaryDirectory(prefix="hubbub-bench-") as name:
         folder = Path(name)
         yield Programs(
-            load=_compile(compiler, folder / "load", "load.c", "opening.c", "histogram.c"),
+            load=_compile(compiler, folder / "load", *_LOAD),
             requests=_compile(compiler, folder / "requests", "requests.c"),
             sender=_compile(compiler, folder / "sender", "sender.c"),
         )

@@ -7,7 +7,7 @@
 #define STEP_BITS 6
 
 static uint64_t buckets[64 * STEPS];
-static uint64_t count;
+static uint64_t added;
 
 static unsigned bucket_of(uint64_t ns) {
     if (ns < STEPS) return (unsigned)ns;
@@ -24,21 +24,21 @@ static uint64_t value_of(unsigned bucket) {
 
 void histogram_add(uint64_t ns) {
     buckets[bucket_of(ns)]++;
-    count++;
+    added++;
 }
 
 uint64_t histogram_quantile(double share) {
-    uint64_t wanted = (uint64_t)(share * (double)count), seen = 0;
+    uint64_t wanted = (uint64_t)(share * (double)added), seen = 0;
     for (unsigned i = 0; i < sizeof buckets / sizeof *buckets; i++) {
         seen += buckets[i];
-        if (seen > wanted || (seen == count && count > 0)) return value_of(i);
+        if (seen > wanted || (seen == added && added > 0)) return value_of(i);
     }
     return 0;
 }
 
-uint64_t histogram_count(void) { return count; }
+uint64_t histogram_count(void) { return added; }
 
 void histogram_clear(void) {
     memset(buckets, 0, sizeof buckets);
-    count = 0;
+    added = 0;
 }

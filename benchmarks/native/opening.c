@@ -1,9 +1,10 @@
 /* Opens one connection as a SignalR client does: negotiate on a connection of its own, WebSocket
- * upgrade with the token in the query, hub handshake. With no hub it only connects. */
+ * upgrade with the token in the query, hub handshake. */
 #define _GNU_SOURCE
 #include "load.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -14,17 +15,16 @@
 
 enum { NEGOTIATING, UPGRADING, SHAKING_HANDS };
 
-#define TEXT_SIZE 8192
-#define PER_SOURCE 20000 /* connections from one loopback address, so that its ports suffice */
+#define PER_SOURCE 10000 /* connections from one loopback address, so that its ports suffice */
 
 char first_id[128];
 
-static int dial(const struct target *to, unsigned index) {
+void dial(struct connection *c, const struct target *to, unsigned index, int stage) {
     int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
     if (fd < 0) fail("socket: %m");
     struct sockaddr_in address = {.sin_family = AF_INET};
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK + index / PER_SOURCE);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (to->first + index) / PER_SOURCE);
     if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0) fail("bind: %m");
     address.sin_port = htons((uint16_t)to->port);
     if (inet_pton(AF_INET, to->address, &address.sin_addr) != 1) fail("%s is no IPv4", to->address);
@@ -32,33 +32,51 @@ static int dial(const struct target *to, unsigned index) {
     if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) fail("connect: %m");
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     fcntl(fd, F_SETFL, O_NONBLOCK);
-    return fd;
-}
-
-static void say(struct connection *c, const char *bytes, int length) {
-    if (write(c->fd, bytes, (size_t)length) != length) fail("a request was not taken: %m");
-    c->used = 0;
-}
-
-static void enter(struct connection *c, const struct target *to, unsigned index, int stage) {
-    c->fd = dial(to, index);
+    c->fd = fd;
     c->stage = stage;
     watch(c);
 }
 
+void say(struct connection *c, const char *bytes, size_t length) {
+    if (write(c->fd, bytes, length) != (ssize_t)length) fail("a request was not taken: %m");
+    c->used = 0;
+}
+
+/* A text frame, masked with zeros (RFC 6455, 5.2). */
+void say_frame(struct connection *c, const char *bytes, size_t length) {
+    char frame[TEXT_SIZE] = "\x81";
+    size_t head = 6;
+    if (length > sizeof frame - 8) fail("a frame of %zu bytes is too long", length);
+    if (length < 126) {
+        frame[1] = (char)(0x80 | length);
+    } else {
+        frame[1] = (char)(0x80 | 126);
+        frame[2] = (char)(length >> 8);
+        frame[3] = (char)(length & 0xff);
+        head = 8;
+    }
+    memset(frame + head - 4, 0, 4);
+    memcpy(frame + head, bytes, length);
+    say(c, frame, head + length);
+}
+
 void opening_begin(struct connection *c, const struct target *to, unsigned index) {
-    if (to->hub == NULL) {
-        enter(c, to, index, SHAKING_HANDS);
+    if (to->kind == PLAIN) {
+        dial(c, to, index, SHAKING_HANDS);
         return;
     }
     char request[TEXT_SIZE];
     c->text = malloc(TEXT_SIZE);
-    enter(c, to, index, NEGOTIATING);
+    if (to->kind == SCRIPT) {
+        script_begin(c, to, index);
+        return;
+    }
+    dial(c, to, index, NEGOTIATING);
     say(c, request,
-        snprintf(request, sizeof request,
-                 "POST /client/negotiate?hub=%s&negotiateVersion=1 HTTP/1.1\r\n"
-                 "Host: %s:%d\r\nAuthorization: Bearer %s\r\nContent-Length: 0\r\n\r\n",
-                 to->hub, to->address, to->port, to->tokens[index]));
+        (size_t)snprintf(request, sizeof request,
+                         "POST /client/negotiate?hub=%s&negotiateVersion=1 HTTP/1.1\r\n"
+                         "Host: %s:%d\r\nAuthorization: Bearer %s\r\nContent-Length: 0\r\n\r\n",
+                         to->hub, to->address, to->port, to->tokens[index]));
 }
 
 /* Copies the JSON string that follows `name` in the answer; false if it has not come yet. */
@@ -82,44 +100,47 @@ static void negotiated(struct connection *c, const struct target *to, unsigned i
         fail("negotiate: %.200s", body);
     if (index == 0) strcpy(first_id, id);
     close(c->fd);
-    enter(c, to, index, UPGRADING);
+    dial(c, to, index, UPGRADING);
     say(c, request,
-        snprintf(request, sizeof request,
-                 "GET /client/?hub=%s&id=%s&access_token=%s HTTP/1.1\r\nHost: %s:%d\r\n"
-                 "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                 "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
-                 to->hub, token, to->tokens[index], to->address, to->port));
+        (size_t)snprintf(request, sizeof request,
+                         "GET /client/?hub=%s&id=%s&access_token=%s HTTP/1.1\r\nHost: %s:%d\r\n"
+                         "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+                         to->hub, token, to->tokens[index], to->address, to->port));
 }
 
-static void upgraded(struct connection *c) {
-    static const char record[] = "{\"protocol\":\"json\",\"version\":1}\x1e";
-    const int length = (int)sizeof record - 1;
-    char frame[6 + sizeof record] = "\x81"; /* a text frame, masked with zeros */
+static void upgraded(struct connection *c, const struct target *to) {
+    static const char json[] = "{\"protocol\":\"json\",\"version\":1}\x1e";
+    static const char messagepack[] = "{\"protocol\":\"messagepack\",\"version\":1}\x1e";
     if (strncmp(c->text, "HTTP/1.1 101", 12) != 0) fail("upgrade: %.200s", c->text);
     if (strstr(c->text, "\r\n\r\n") == NULL) return; /* more is to come */
-    frame[1] = (char)(0x80 | length);
-    memcpy(frame + 6, record, sizeof record - 1);
     c->stage = SHAKING_HANDS;
-    say(c, frame, 6 + length);
+    if (to->kind == JSON) say_frame(c, json, sizeof json - 1);
+    else say_frame(c, messagepack, sizeof messagepack - 1);
 }
 
 static int shaken(struct connection *c) {
-    static const char answer[] = "\x81\x03{}\x1e";
-    if (c->used < sizeof answer - 1) return NOT_YET;
-    if (memcmp(c->text, answer, sizeof answer - 1) != 0) fail("handshake: %.200s", c->text + 2);
-    c->received = c->used - (sizeof answer - 1);
-    free(c->text);
-    c->text = NULL;
+    static const char answer[] = "\x03{}\x1e"; /* after the first byte: text or binary */
+    if (c->used < sizeof answer) return NOT_YET;
+    if (memcmp(c->text + 1, answer, sizeof answer - 1) != 0) fail("handshake: %.200s", c->text + 2);
+    c->received = c->used - sizeof answer;
     return OPENED;
 }
 
 int opening_readable(struct connection *c, const struct target *to, unsigned index) {
     ssize_t got = read(c->fd, c->text + c->used, TEXT_SIZE - 1 - c->used);
+    if (got < 0 && errno == EAGAIN) return NOT_YET; /* told of a socket that has been replaced */
     if (got <= 0) fail("connection %u ended while it opened (stage %d): %m", index, c->stage);
     c->used += (unsigned)got;
     c->text[c->used] = '\0';
-    if (c->stage == NEGOTIATING) negotiated(c, to, index);
-    else if (c->stage == UPGRADING) upgraded(c);
-    else return shaken(c);
-    return NOT_YET;
+    int done = NOT_YET;
+    if (to->kind == SCRIPT) done = script_readable(c, to);
+    else if (c->stage == NEGOTIATING) negotiated(c, to, index);
+    else if (c->stage == UPGRADING) upgraded(c, to);
+    else done = shaken(c);
+    if (done == OPENED) {
+        free(c->text);
+        c->text = NULL;
+    }
+    return done;
 }

@@ -1,10 +1,10 @@
 /* The reference: the cheapest server there can be. It sends ready-made bytes to every connection
  * with one send() each and does nothing else.
  *
- *   sender COUNT SIZE
+ *   sender COUNT
  *
- * Answers "port N", then "ready" when COUNT connections are there. Each line "send" on standard
- * input makes one round of SIZE bytes to each, answered by "sent". */
+ * Answers "port N", then "ready" when COUNT connections are there. Each line "send SIZE" or "send SIZE
+ * FIRST COUNT" on standard input sends SIZE bytes to each, or to some, and is answered by "sent". */
 #define _GNU_SOURCE
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -19,16 +19,16 @@ static void fail(const char *what) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 3) return 2;
+    if (argc != 2) return 2;
     int count = atoi(argv[1]), one = 1;
-    size_t size = (size_t)atoi(argv[2]);
     int *fds = calloc((size_t)count, sizeof *fds);
-    char *bytes = malloc(size), line[64];
+    static char bytes[65536], line[64];
+    size_t size;
     struct sockaddr_in address = {.sin_family = AF_INET};
     socklen_t length = sizeof address;
     int listener = socket(AF_INET, SOCK_STREAM, 0);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    memset(bytes, 'x', size);
+    memset(bytes, 'x', sizeof bytes);
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (bind(listener, (struct sockaddr *)&address, sizeof address) < 0) fail("bind");
     if (listen(listener, 4096) < 0) fail("listen");
@@ -40,7 +40,10 @@ int main(int argc, char **argv) {
     }
     puts("ready");
     while (fgets(line, sizeof line, stdin) != NULL) {
-        for (int i = 0; i < count; i++)
+        int from = 0, many = count;
+        if (sscanf(line, "send %zu %d %d", &size, &from, &many) < 1) return 2;
+        if (size > sizeof bytes || from < 0 || from + many > count) return 2;
+        for (int i = from; i < from + many; i++)
             if (send(fds[i], bytes, size, MSG_NOSIGNAL) != (ssize_t)size) fail("send");
         puts("sent");
     }

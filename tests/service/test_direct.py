@@ -16,6 +16,8 @@ from hubbub.service.direct import Direct
 from hubbub.service.node import Node
 from hubbub.service.settings import EntraSettings, ServiceSettings
 
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 Connect = Callable[..., Http]
 BODY = b'{"target":"t","arguments":[1]}'
 JSON = "Content-Type: application/json"

@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import Final, NamedTuple
 
 from hubbub.errors import ProtocolError
+from hubbub.service.audience import Audience, Lane
 from hubbub.service.session import Connection
 from hubbub.service.wire import Sendable, Wire
 
@@ -86,11 +87,7 @@ class Outbox:
             taken, self._pending = self._pending, deque()
             for _, run in groupby(taken, _same_audience):
                 deliveries = list(run)
-                audience, excluded, _message = deliveries[0]
-                batch = _Batch(deliveries)
-                for start in range(0, len(audience), _STRIDE):
-                    now = clock()
-                    _write(audience[start : start + _STRIDE], excluded, batch, now)
+                for now in _write_run(deliveries, clock):
                     if now > deadline:
                         yield
                         deadline = clock() + _SLICE
@@ -144,6 +141,51 @@ def _same_audience(delivery: Delivery) -> tuple[int, frozenset[str]]:
     # A snapshot is the same object while nobody joins or leaves; one connection has none.
     audience = delivery.audience
     return id(audience[0] if len(audience) == 1 else audience), delivery.excluded
+
+
+def _write_run(deliveries: Sequence[Delivery], clock: Callable[[], float]) -> Iterator[float]:
+    """Write what goes to one audience; yield the time after each stride."""
+    audience, excluded, _message = deliveries[0]
+    batch = _Batch(deliveries)
+    others: Sequence[Connection] = audience
+    if isinstance(audience, Audience) and audience.is_current and not excluded:
+        for lane in audience.lanes():
+            yield from _write_lane(audience, lane, batch, clock)
+        others = audience.others
+    for start in range(0, len(others), _STRIDE):
+        now = clock()
+        _write(others[start : start + _STRIDE], excluded, batch, now)
+        yield now
+
+
+def _write_lane(
+    audience: Audience, lane: Lane, batch: "_Batch", clock: Callable[[], float]
+) -> Iterator[float]:
+    connections = lane.connections
+    data = batch.framed(lane.wire)
+    position = 0 if data else len(connections)
+    while position < len(connections):
+        now = clock()
+        stop = min(position + _STRIDE, len(connections))
+        if audience.is_current:
+            position, sent = lane.write(data, position, stop)
+            if position < stop:
+                _write_rest(connections[position], data[sent:], now)
+                position += 1
+        else:  # something has happened meanwhile, and no descriptor is sure any more
+            _write(connections[position:stop], frozenset(), batch, now)
+            position = stop
+        lane.note(now)
+        yield now
+
+
+def _write_rest(connection: Connection, data: bytes, now: float) -> None:
+    connection.sent_at = now
+    try:
+        connection.write(data)
+    except Exception:  # one connection at most is lost, and the rest still receive
+        connection.fail()
+        _logger.exception("a write failed")
 
 
 def _write(

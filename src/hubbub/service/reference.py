@@ -57,7 +57,7 @@ at fault, and its code in the header `x-ms-error-code` too.
 | 414 | `UriTooLong` | path and query are too long |
 | 415 | `UnsupportedMediaType` | the content type is none of those above |
 | 431 | `RequestHeaderFieldsTooLarge` | the headers are too long |
-| 503 | `ServiceUnavailable` | the store or other nodes cannot be reached, or the issuer of tokens is away |
+| 503 | `ServiceUnavailable` | the store, other nodes or the issuer of tokens is away |
 """
 _OLD: Final = """\
 ## Older paths

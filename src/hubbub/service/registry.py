@@ -5,6 +5,7 @@ It sends nothing. Each audience gives out a snapshot that stays true while a del
 
 from collections.abc import Callable, Iterable, Iterator
 
+from hubbub.service.audience import Audience
 from hubbub.service.outbox import Outbox
 from hubbub.service.session import Connection
 
@@ -18,7 +19,7 @@ class Members:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Connection] = {}
-        self._snapshot: tuple[Connection, ...] | None = ()
+        self._snapshot: Audience | None = None
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -39,20 +40,26 @@ class Members:
     def add(self, connection: Connection) -> None:
         """Make `connection` a member."""
         self._by_id[connection.id] = connection
-        self._snapshot = None
+        self.refresh()
 
     def remove(self, connection: Connection) -> bool:
         """End the membership of `connection`; false where it was no member."""
         if self._by_id.pop(connection.id, None) is None:
             return False
-        self._snapshot = None
+        self.refresh()
         return True
 
-    def snapshot(self) -> tuple[Connection, ...]:
+    def snapshot(self) -> Audience:
         """The members now. The same object is returned until one joins or leaves."""
         if self._snapshot is None:
-            self._snapshot = tuple(self._by_id.values())
+            self._snapshot = Audience(self._by_id.values())
         return self._snapshot
+
+    def refresh(self) -> None:
+        """What was true of the members when the last snapshot was made is not any more."""
+        if self._snapshot is not None:
+            self._snapshot.is_current = False
+            self._snapshot = None
 
 
 class Hub:
@@ -117,6 +124,17 @@ class Registry:
         connection.groups = frozenset()
         if not hub.connections:
             del self._hubs[hub.name]
+
+    def refresh(self, connection: Connection) -> None:
+        """`connection`, which may be unknown, is to be written to in another way from here on."""
+        hub = self._hubs.get(connection.hub.lower())
+        if hub is None or hub.connections.find(connection.id) is not connection:
+            return
+        hub.connections.refresh()
+        if connection.user_id is not None:
+            hub.users[connection.user_id].refresh()
+        for group in connection.groups:
+            hub.groups[group].refresh()
 
     def add_to_group(self, hub: Hub, group: str, connection: Connection) -> None:
         """Put `connection` into `group`; once is enough."""

@@ -28,6 +28,7 @@ from hubbub.service.transports.websocket import WebSocketTransport
 __all__ = ["configure", "serve"]
 
 _LOOK: Final = 0.02  # seconds between two looks whether the app has heard who has left
+_GC_THRESHOLDS: Final = (20_000, 20, 20)
 _BACKLOG: Final = 4096  # connections that wait to be accepted, for when all clients come back
 
 
@@ -114,6 +115,8 @@ class _Server(uvicorn.Server):
         # What has been imported stays: collecting it again and again finds nothing.
         gc.collect()
         gc.freeze()
+        # Nearly all that is made either stays as long as its connection or is gone at once.
+        gc.set_threshold(*_GC_THRESHOLDS)
         self._ready()
         if self._node.upstream.is_configured:
             # The first event would wait for this import.

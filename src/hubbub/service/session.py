@@ -52,6 +52,7 @@ class Connection:
         "_owner",
         "access",
         "close_reason",
+        "descriptor",
         "groups",
         "hub",
         "id",
@@ -87,6 +88,8 @@ class Connection:
         self.transport = transport
         self.wire = transport.wire(JSON)  # the handshake is JSON in every encoding
         self.write: Callable[[bytes], None] = transport.write
+        # Of the socket, while bytes may be written there as well as by `write`; else -1.
+        self.descriptor = -1
         self.replay: Replay | None = None  # only with stateful reconnect
         self.inbox: Inbox | None = None  # only while the app has not taken what the client said
         self.streams: Streams | None = None  # only once the client has asked for one
@@ -196,6 +199,7 @@ class Connection:
         if self.state is State.OPEN and self.is_resumable:
             self.state = State.DETACHED
             self.write = _discard
+            self.descriptor = -1
             self.received_at = asyncio.get_running_loop().time()  # the time to come back begins
             return
         self.lost(reason)
@@ -374,6 +378,7 @@ class Connection:
         self.state = state
         self._held = None
         self.write = _discard
+        self.descriptor = -1
         if was_live:
             self._owner.closed(self)
 

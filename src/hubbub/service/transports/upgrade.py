@@ -94,9 +94,9 @@ def answer_upgrade(
             socket.write(head)
             socket.close()
             return None
-    socket.write(head[:-2] + _NO_CACHE)  # it ends in an empty line
     transport = WebSocketTransport(node, socket, peers)
-    socket.set_protocol(transport)  # first, so that it hears if more is written than is allowed
+    socket.set_protocol(transport)  # first, so that it hears if the socket is full
+    transport.accept(head[:-2] + _NO_CACHE)  # it ends in an empty line
     transport.open(access)
     return transport
 

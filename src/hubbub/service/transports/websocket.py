@@ -6,6 +6,7 @@ already go straight to the socket's write buffer.
 
 import asyncio
 import logging
+import os
 from typing import Any, Final
 
 from websockets.frames import CloseCode, Frame, Opcode
@@ -64,7 +65,7 @@ class WebSocketTransport(asyncio.Protocol):
 
     carries_binary = True
     has_keep_alive = False
-    __slots__ = ("_connection", "_core", "_node", "_peers", "_socket", "_timer")
+    __slots__ = ("_connection", "_core", "_is_behind", "_node", "_peers", "_socket", "_timer")
 
     def __init__(self, node: Node, socket: asyncio.Transport, peers: set[Any]) -> None:
         """Take over `socket`; `peers` are what the server asks to end when it stops."""
@@ -74,16 +75,22 @@ class WebSocketTransport(asyncio.Protocol):
         self._core: Protocol | None = None  # only once there is something to it
         self._connection: Connection | None = None
         self._timer: asyncio.TimerHandle | None = None
-        limit = node.settings.max_pending_bytes
-        socket.set_write_buffer_limits(high=limit, low=limit // 2)
+        self._is_behind = False
         peers.add(self)
+
+    def accept(self, head: bytes) -> None:
+        """Answer the upgrade request with `head`, once this object hears from the socket."""
+        # With that nothing waits in the socket's buffer unless `pause_writing` has said so.
+        self._socket.set_write_buffer_limits(0)
+        self._socket.write(head)
 
     def open(self, access: ClientAccess) -> None:
         """Begin, after the upgrade request has been answered."""
         connection = self._connection = self._node.connect(access, self)
-        connection.write = self._socket.write
-        if self._socket.get_write_buffer_size() > self._node.settings.max_pending_bytes:
+        if self._pending > self._node.settings.max_pending_bytes:
             connection.close_slow()  # what a client that came back had missed was too much
+        elif not self._is_behind:
+            self._write_at_once(connection)
 
     # What the event loop calls.
 
@@ -104,12 +111,23 @@ class WebSocketTransport(asyncio.Protocol):
             self._core.receive_eof()
 
     def pause_writing(self) -> None:
-        """More is on its way to this client than is allowed."""
-        if self._connection is not None:
-            self._connection.close_slow()
+        """The socket is full: what is written is kept until the client takes it, up to a limit."""
+        self._is_behind = True
+        connection = self._connection
+        if connection is None or not connection.is_live:
+            return
+        connection.write = self.write
+        connection.descriptor = -1
+        self._node.registry.refresh(connection)
+        self._check_pending(connection)
 
     def resume_writing(self) -> None:
-        """The rest has been taken after all; the connection is closing all the same."""
+        """The client has taken all."""
+        self._is_behind = False
+        connection = self._connection
+        if connection is not None and connection.is_live:
+            self._write_at_once(connection)
+            self._node.registry.refresh(connection)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
@@ -136,8 +154,10 @@ class WebSocketTransport(asyncio.Protocol):
         return self._socket.get_write_buffer_size()
 
     def write(self, data: bytes) -> None:
-        """Send frames. The hot path writes to the socket itself, see `Connection.write`."""
+        """Send frames. While the client is not behind, the socket itself is written to."""
         self._socket.write(data)
+        if self._is_behind and self._connection is not None:
+            self._check_pending(self._connection)
 
     def close(self) -> None:
         """Send a close frame; cut the socket if the client does not answer it in time."""
@@ -216,6 +236,21 @@ class WebSocketTransport(asyncio.Protocol):
             received = self._ws.close_rcvd
             clean = received is None or received.code in {1000, 1001, 1005}
             connection.lost(None if clean else f"WebSocket closed with status {received}")
+
+    @property
+    def _pending(self) -> int:
+        """Bytes that the client has not taken yet and that no kernel has room for."""
+        return self._socket.get_write_buffer_size()
+
+    def _check_pending(self, connection: Connection) -> None:
+        if self._pending > self._node.settings.max_pending_bytes:
+            connection.close_slow()
+
+    def _write_at_once(self, connection: Connection) -> None:
+        connection.write = self._socket.write
+        socket = self._socket.get_extra_info("socket")
+        if socket is not None and os.name == "posix":  # elsewhere it is no file descriptor
+            connection.descriptor = socket.fileno()
 
     def _resume_reading(self) -> None:
         """The app has caught up with this client."""
