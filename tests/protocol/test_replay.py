@@ -189,6 +189,25 @@ def test_a_sequence_that_leaves_a_gap_is_the_peers_fault() -> None:
         replay.accepts(Sequence(3))
 
 
+def test_another_end_goes_on_where_one_has_ended() -> None:
+    one = Replay(100)
+    for number in range(3):
+        one.sent(b"%d" % number)
+    one.acked(1)
+    for _ in range(2):
+        one.received()
+    assert one.ack() == Ack(2)
+    one.received()
+
+    other = Replay.restored(50, one.state())
+
+    assert (other.limit, other.pending, repr(other)) == (50, 2, repr(one))
+    assert other.ack() == Ack(3)
+    assert other.replay() == (Sequence(2), b"12")
+    other.restarted(3)
+    assert [other.received() for _ in range(3)] == [False, True, True]
+
+
 def test_its_repr_shows_how_far_it_is() -> None:
     replay = Replay()
     replay.sent(b"one")

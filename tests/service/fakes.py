@@ -49,6 +49,9 @@ class FakeTransport:
     def abandon(self) -> None:
         self.is_closed = True
 
+    def cut(self) -> None:
+        self.is_closed = True
+
     def is_deserted(self, now: float) -> bool:
         return False
 

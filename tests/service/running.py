@@ -39,6 +39,8 @@ from yarl import URL
 
 from hubbub.protocol.endpoints import Endpoint, format_connection_string, parse_connection_string
 from hubbub.protocol.tokens import issue_client_token, issue_rest_token
+from hubbub.service.backplane.engine import Engine
+from hubbub.service.cluster.cluster import Cluster
 from hubbub.service.node import Node
 from hubbub.service.registry import Hub
 from hubbub.service.server import configure
@@ -224,14 +226,24 @@ class Service:
 class Running:
     """A service that runs in this event loop while the context is open."""
 
-    def __init__(self, settings: ServiceSettings) -> None:
-        self._node = Node(settings)
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        engine: Engine | None = None,
+        **cluster: float,
+    ) -> None:
+        """With an `engine` it is one node of several."""
+        self._node = Node(settings, engine.store if engine is not None else None)
+        self._cluster = Cluster(self._node, engine, **cluster) if engine is not None else None
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Service:
         listener = socket.create_server(("127.0.0.1", 0))
         host, port = listener.getsockname()
         self._stack.enter_context(listener)
+        if self._cluster is not None:
+            await self._cluster.open()
+            self._stack.push_async_callback(self._cluster.close)
         await self._stack.enter_async_context(_serving(self._node, listener))
         http = aiohttp.ClientSession(auto_decompress=False)
         self._stack.push_async_callback(http.close)

@@ -1,16 +1,9 @@
 """Who may go on with which connection, from which pages, and by which transports."""
 
-import re
-
 import pytest
 from tests.service.conftest import Start
 from tests.service.running import Service
 from websockets.exceptions import InvalidStatus
-
-from hubbub.service.settings import EMULATOR_KEY
-from hubbub.service.tickets import node_of_token
-
-OTHER_KEY = "another key that is as long as it has to be"
 
 
 async def test_the_connection_of_another_user_is_403(service: Service) -> None:
@@ -41,28 +34,6 @@ async def test_a_websocket_for_the_connection_of_another_user_is_403(service: Se
     with pytest.raises(InvalidStatus) as refused:
         await service.open(query=query)
     assert refused.value.response.status_code == 403
-
-
-async def test_a_connection_token_names_its_node_to_those_who_have_its_key(
-    service: Service,
-) -> None:
-    tokens = [(await service.negotiate())["connectionToken"] for _ in range(20)]
-    for token in tokens:
-        assert re.fullmatch(r"[A-Za-z0-9_-]+", token)
-        assert node_of_token(token, (EMULATOR_KEY,)) == service.node.id
-        assert node_of_token(token, (OTHER_KEY, EMULATOR_KEY)) == service.node.id
-        assert node_of_token(token, (OTHER_KEY,)) is None
-    assert len(set(tokens)) == 20
-
-
-@pytest.mark.parametrize(
-    "change", [str.upper, str.swapcase, lambda token: token[:-4], lambda _: ""]
-)
-async def test_a_connection_token_that_was_changed_names_no_node(
-    service: Service, change: "type[str]"
-) -> None:
-    token = (await service.negotiate())["connectionToken"]
-    assert node_of_token(change(token), (EMULATOR_KEY,)) is None
 
 
 async def test_a_page_of_another_origin_may_not_connect_where_origins_are_listed(

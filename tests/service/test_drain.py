@@ -158,7 +158,7 @@ from hubbub.service.settings import ServiceSettings
 
 listener = socket.create_server(("127.0.0.1", 0))
 settings = ServiceSettings(close_timeout=100_000)
-asyncio.run(serve(settings, listener, ready=lambda: print(listener.getsockname()[1], flush=True)))
+asyncio.run(serve(settings, listener, ready=lambda _: print(listener.getsockname()[1], flush=True)))
 """
 
 

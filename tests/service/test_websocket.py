@@ -323,4 +323,3 @@ async def test_a_connection_shows_what_it_is(service: Service) -> None:
         "state=OPEN)"
     )
     assert f"Node({service.node.id!r}, connections=1" in repr(service.node)
-    assert connection.id.startswith(service.node.id)

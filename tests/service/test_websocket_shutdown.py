@@ -44,7 +44,7 @@ async def test_a_service_that_is_stopped_lets_its_clients_connect_again() -> Non
     listener = socket.create_server(("127.0.0.1", 0))
     ready = asyncio.Event()
     settings = ServiceSettings(drain_window=0)
-    serving = asyncio.ensure_future(serve(settings, listener, ready=ready.set))
+    serving = asyncio.ensure_future(serve(settings, listener, ready=lambda _: ready.set()))
     async with asyncio.timeout(PATIENCE):
         await ready.wait()
         clients = [await connected(listener.getsockname()[1]) for _ in range(3)]

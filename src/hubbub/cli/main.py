@@ -28,6 +28,8 @@ _COMMANDS: Final = {
     "groups": "hubbub.cli.groups",
     "connections": "hubbub.cli.connections",
     "upstream": "hubbub.cli.upstream",
+    "nodes": "hubbub.cli.cluster",
+    "drain": "hubbub.cli.cluster",
     "doctor": "hubbub.cli.doctor",
 }
 

@@ -17,14 +17,18 @@ __all__ = ["Place", "lan_address", "listen", "named_localhost", "origin"]
 _ELSEWHERE: Final = ("192.0.2.1", 9)
 
 
-def listen(address: str, port: int, *, option: str) -> socket.socket:
+def listen(address: str, port: int, *, option: str, shares_port: bool = False) -> socket.socket:
     """Bind `address` and `port`; port 0 picks a free one. `option` is what the advice names.
+
+    With `shares_port` others that say so too may listen there as well.
 
     Raises `ConfigError` where it cannot be had.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shares_port:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listener.bind((address, port))
         # Also tells at once if another program listens on the same port with SO_REUSEADDR.

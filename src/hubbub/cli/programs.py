@@ -15,8 +15,10 @@ from hubbub.cli.chosen import SETTING
 from hubbub.cli.keptkey import new_key
 from hubbub.cli.network import Place, listen, origin
 from hubbub.cli.reload import HostChildren, worker_count
+from hubbub.cli.service import check_cluster, worker_environment
 from hubbub.cli.supervisor import Child, Supervised
 from hubbub.cli.upstreamoptions import settings_path
+from hubbub.cli.workers import Workers, listen_for_each
 from hubbub.errors import ConfigError
 from hubbub.functions.settings import LocalSettings, read_local_settings, with_overrides
 from hubbub.protocol.endpoints import parse_connection_string
@@ -42,6 +44,8 @@ class StartOptions:
     cors_credentials: bool | None
     data: Path | None
     settings_file: Path | None
+    workers: int
+    backplane: str | None
     insecure: bool
     enable_auth: bool
     no_reload: bool
@@ -53,6 +57,7 @@ class Programs:
 
     def __init__(self, options: StartOptions) -> None:
         """Bind the sockets. Raises `ConfigError` with what is wrong."""
+        check_cluster(options.workers, options.backplane)
         self._options = options
         self._app = app = _folder(options.app)
         local = read_local_settings(app) if app is not None else LocalSettings()
@@ -62,12 +67,19 @@ class Programs:
         self._address = options.address or local.address or "127.0.0.1"
         self._place = Place(self._address)
         self._key = options.access_key or self._default_key()
-        self._listener = listen(self._address, options.service_port, option="--service-port")
+        if options.backplane is not None:
+            from hubbub.cli.cluster import shared_key  # which few need
+
+            self._key = shared_key(options.backplane, self._key)
+        self._listeners = listen_for_each(
+            self._address, options.service_port, options.workers, option="--service-port"
+        )
+        self._listener = self._listeners[0]
         self._port = self._listener.getsockname()[1]
         self.connection_string = self._place.connection_string(
             origin(self._listener), self._key, self._port
         )
-        self._environment = {"HUBBUB_ACCESS_KEY": self._key}  # as others can see arguments
+        self._environment = worker_environment((self._key,), options.backplane)
         self._upstream: list[str] = []
         self._origins = list(options.origins)
         self._host = self._new_host(app) if app is not None else None
@@ -97,7 +109,7 @@ class Programs:
             return EMULATOR_KEY
         return new_key(self._options.data)
 
-    def _new_service(self) -> Child:
+    def _new_service(self) -> Supervised:
         options = self._options
         origins = self._origins
         if self._place.is_loopback and not options.origins:
@@ -111,7 +123,11 @@ class Programs:
         if file is not None:
             self._upstream.append(f"--settings={file.resolve()}")
         allowed = [f"--allow-origin={entry}" for entry in origins]
-        arguments = ["service", *self._shared, *self._upstream, *allowed]
+        # With others, what outlives the service is kept where they find it too.
+        shared = self._shared if options.backplane is None else self._logging
+        arguments = ["service", *shared, *self._upstream, *allowed]
+        if options.workers > 1:
+            return Workers("service", arguments, self._listeners, self._environment)
         return Child("service", arguments, self._listener, self._environment)
 
     def _new_host(self, app: Path) -> HostChildren:
@@ -147,8 +163,11 @@ class Programs:
     @property
     def _shared(self) -> list[str]:
         data = self._options.data
-        options = ["--log-level", self._options.log_level]
-        return [*options, f"--data={data.resolve()}"] if data is not None else options
+        return [*self._logging, f"--data={data.resolve()}"] if data is not None else self._logging
+
+    @property
+    def _logging(self) -> list[str]:
+        return ["--log-level", self._options.log_level]
 
     def _app_environment(self) -> Mapping[str, str]:
         """What the app finds in its environment: this service, unless it wants another."""

@@ -1,6 +1,8 @@
 """`hubbub service`: the service alone."""
 
 import json
+import socket
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +21,16 @@ from hubbub.cli.child import (
     stop_with_parent,
 )
 from hubbub.cli.network import Place, listen, named_localhost, origin
+from hubbub.cli.supervisor import Supervisor
 from hubbub.cli.upstreamoptions import settings_path, upstream_templates
+from hubbub.cli.workers import Workers, listen_for_each
 from hubbub.errors import ConfigError
+from hubbub.service.backplane.engine import redis_engine
 from hubbub.service.server import serve
 from hubbub.service.settings import EMULATOR_KEY, EntraSettings, ServiceSettings
 from hubbub.service.store import SqliteStore
 
-__all__ = ["service"]
+__all__ = ["check_cluster", "service", "worker_environment"]
 
 
 @click.command()
@@ -62,6 +67,14 @@ __all__ = ["service"]
     type=click.Path(path_type=Path),
     help="The emulator's settings file, or its folder. Default: settings.json here, if there.",
 )
+@click.option(
+    "--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes."
+)
+@click.option(
+    "--backplane",
+    envvar="HUBBUB_BACKPLANE",
+    help="What joins processes and machines into one service, as redis://HOST:PORT.",
+)
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the ready line as JSON.")
 @click.option("--fd", type=int, hidden=True)
@@ -78,6 +91,8 @@ def service(
     data: Path | None,
     upstream: str | None,
     settings_file: Path | None,
+    workers: int,
+    backplane: str | None,
     log_level: str,
     as_json: bool,
     fd: int | None,
@@ -88,7 +103,9 @@ def service(
     \b
       hubbub service --port 8888
       hubbub service --upstream http://localhost:7071/runtime/webhooks/signalr
+      hubbub service --workers 4 --backplane redis://localhost:6379
     """
+    check_cluster(workers, backplane, data)
     set_up_logging(log_level)
     raise_file_limit()
     # Under a supervisor, and where an upstream is given, a file counts only if it is asked for.
@@ -100,32 +117,105 @@ def service(
         upstream_templates=upstream_templates(upstream),
         settings_file=settings_path(settings_file) if settings_file or finds_file else None,
     )
-    if fd is None:
-        settings.check_address(address, insist=insecure)
-    else:
-        stop_with_parent(fd, ready_fd)
-    listener = inherit(fd) if fd is not None else listen(address, port, option="--port")
-    url = origin(listener)
-    settings = replace(settings, url=named_localhost(url))
+    if fd is not None:
+        _serve_as_child(settings, fd, ready_fd, data, backplane)
+        return
+    settings.check_address(address, insist=insecure)
+    place = Place(address)
 
-    def ready() -> None:
-        report(ready_fd, {"ready": True, "url": url})
-        if ready_fd is None:
-            facts = _facts(settings, Place(address), url, listener.getsockname()[1])
-            lines = f"{service_lines(facts)}\n{STOP}"
-            click.echo(json.dumps({"service": facts}) if as_json else lines)
+    def say(url: str, key: str) -> None:
+        facts = _facts(settings, place, url, key)
+        lines = f"{service_lines(facts)}\n{STOP}"
+        click.echo(json.dumps({"service": facts}) if as_json else lines)
 
-    store = SqliteStore(data) if data is not None else None
+    if workers == 1:
+        _serve(settings, listen(address, port, option="--port"), say, data, backplane)
+        return
+    listeners = listen_for_each(address, port, workers, option="--port")
+    arguments = [
+        *("service", "--log-level", log_level),
+        *(f"--allow-origin={each}" for each in settings.allowed_origins),
+        *([f"--upstream={upstream}"] if upstream else []),
+        *([f"--settings={settings.settings_file}"] if settings.settings_file else []),
+        *([f"--entra-issuer={entra_issuer}", f"--entra-keys={entra_keys}"] if entra_issuer else []),
+        *(f"--entra-role={role}" for role in roles),
+    ]
+    environment = worker_environment(settings.access_keys, backplane)
+    children = Workers("service", arguments, listeners, environment)
+    with Supervisor([children]) as supervisor:
+        if supervisor.start():
+            say(children.facts["url"], children.facts["accessKey"])
+            supervisor.run()
+
+
+def worker_environment(access_keys: tuple[str, ...], backplane: str | None) -> dict[str, str]:
+    """What processes get by their environment, because others can see arguments."""
+    if any(key.split() != [key] for key in access_keys):
+        raise ConfigError("With several processes, an access key has no blanks.")
+    environment = {"HUBBUB_ACCESS_KEY": " ".join(access_keys)}
+    return environment | ({"HUBBUB_BACKPLANE": backplane} if backplane else {})
+
+
+def check_cluster(workers: int, backplane: str | None, data: Path | None = None) -> None:
+    """Raise `ConfigError` where processes would not be one service."""
+    if workers > 1 and backplane is None:
+        raise ConfigError(
+            f"{workers} processes need something that joins them. Pass --backplane with the "
+            "address of a Redis, as in --backplane redis://localhost:6379."
+        )
+    if backplane is not None and data is not None:
+        raise ConfigError(
+            "With --backplane, what outlives the service is kept there. Leave --data out."
+        )
+
+
+def _serve_as_child(
+    settings: ServiceSettings,
+    fd: int,
+    ready_fd: int | None,
+    data: Path | None,
+    backplane: str | None,
+) -> None:
+    """Serve on the supervisor's socket, and tell it what there is to tell."""
+    stop_with_parent(fd, ready_fd)
+
+    def say(url: str, key: str) -> None:
+        report(ready_fd, {"ready": True, "url": url, "accessKey": key})
+
     try:
-        uvloop.run(serve(settings, listener, ready=ready, stopping=say_stopping, store=store))
+        _serve(settings, inherit(fd), say, data, backplane)
     except ConfigError as error:
         if ready_fd is None:
             raise
         report(ready_fd, {"error": str(error)})
 
 
-def _facts(settings: ServiceSettings, place: Place, url: str, port: int) -> dict[str, Any]:
-    key = settings.access_keys[0]
+def _serve(
+    settings: ServiceSettings,
+    listener: socket.socket,
+    say: Callable[[str, str], None],
+    data: Path | None,
+    backplane: str | None,
+) -> None:
+    """Serve until a signal; `say` gets the URL and the primary key in force."""
+    url = origin(listener)
+    settings = replace(settings, url=named_localhost(url))
+
+    async def run() -> None:
+        await serve(
+            settings,
+            listener,
+            ready=lambda in_force: say(url, in_force.access_keys[0]),
+            stopping=say_stopping,
+            store=SqliteStore(data) if data is not None else None,
+            engine=redis_engine(backplane) if backplane is not None else None,
+        )
+
+    uvloop.run(run())
+
+
+def _facts(settings: ServiceSettings, place: Place, url: str, key: str) -> dict[str, Any]:
+    port = int(url.rpartition(":")[2])
     return {
         "url": url,
         "connectionString": place.connection_string(url, key, port),

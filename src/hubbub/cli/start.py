@@ -43,6 +43,14 @@ _NO_APP: Final = "No function app given; `hubbub new NAME` makes one.\n"
     type=click.Path(path_type=Path),
     help="The emulator's settings file. Its upstreams replace APP, which gets all events else.",
 )
+@click.option(
+    "--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="The service's."
+)
+@click.option(
+    "--backplane",
+    envvar="HUBBUB_BACKPLANE",
+    help="What joins the service's processes and machines, as redis://HOST:PORT.",
+)
 @click.option("--insecure", is_flag=True, help="Allow the emulator's key and * beyond loopback.")
 @click.option("--enable-auth", is_flag=True, help="Ask for function keys, as on Azure.")
 @click.option("--no-reload", is_flag=True, help="Do not load the app again when it changes.")

@@ -95,16 +95,25 @@ class Child:
 
     def restart(self) -> None:
         """Start again after the process ended by itself; give up on one that keeps ending."""
-        assert self._process is not None
-        status = _describe(self._process.returncode)
         quick = time.monotonic() - self._ready_at < _TOO_SOON
         self.quick_deaths = self.quick_deaths + 1 if quick else 0
         if self.quick_deaths >= _MAX_QUICK_DEATHS:
+            assert self._process is not None
+            status = _describe(self._process.returncode)
             raise HubbubError(f"The {self.name} keeps ending ({status}); its output says why.")
-        print(f"hubbub: the {self.name} ended ({status}) and is started again", file=sys.stderr)
+        self.start_again()
+
+    def start_again(self) -> None:
+        """Start again, however often the process has ended. Raises `HubbubError`."""
+        print(f"hubbub: {self.describe_end()} and is started again", file=sys.stderr)
         self._release()
         self.start()
         self.wait_until_ready()
+
+    def describe_end(self) -> str:
+        """How the process has ended."""
+        assert self._process is not None
+        return f"the {self.name} ended ({_describe(self._process.returncode)})"
 
     def ask_to_stop(self) -> None:
         """Send SIGTERM: the process finishes what it is doing and ends."""

@@ -7,16 +7,29 @@ clock: it does not send, wait or close, and it does not look into the bytes it k
 from collections import deque
 from typing import Final
 
+from msgspec import Struct
+
 from hubbub.errors import ProtocolError
 from hubbub.protocol.messages import Ack, Message, Sequence, is_tracked
 
-__all__ = ["ACK_INTERVAL", "DEFAULT_LIMIT", "Replay"]
+__all__ = ["ACK_INTERVAL", "DEFAULT_LIMIT", "Replay", "ReplayState"]
 
 # Bytes. What the reference server and the official clients keep for a peer that does not
 # acknowledge (StatefulReconnectBufferSize).
 DEFAULT_LIMIT: Final = 100_000
 # Seconds. The reference clients and server acknowledge at most this often.
 ACK_INTERVAL: Final = 1.0
+
+
+class ReplayState(Struct, frozen=True, array_like=True):
+    """What a `Replay` remembers, as a value. See its attributes."""
+
+    chunks: tuple[tuple[int, bytes], ...]
+    total: int
+    forgotten: int
+    next: int
+    latest: int
+    acked: int
 
 
 class Replay:
@@ -62,6 +75,29 @@ class Replay:
             f"Replay(sent={self._total}, pending={self.pending}, received={self._latest}"
             f"{', waiting' if self._waiting else ''})"
         )
+
+    # What another end can go on with.
+
+    def state(self) -> ReplayState:
+        """All of it, for `restored` in another process."""
+        return ReplayState(
+            tuple(self._chunks),
+            self._total,
+            self._forgotten,
+            self._next,
+            self._latest,
+            self._acked,
+        )
+
+    @classmethod
+    def restored(cls, limit: int, state: ReplayState) -> "Replay":
+        """One that goes on where the one of `state`, which had not given up, has ended."""
+        replay = cls(limit)
+        replay._chunks.extend(state.chunks)
+        replay.pending = sum(len(data) for _, data in state.chunks)
+        replay._total, replay._forgotten = state.total, state.forgotten
+        replay._next, replay._latest, replay._acked = state.next, state.latest, state.acked
+        return replay
 
     # What this end sends.
 

@@ -195,6 +195,8 @@ class Call(Struct, frozen=True):
     query: Query
     scope: Scope
     receive: Receive
+    ready: bytes | None = None  # the body, where it has been read
+    is_forwarded: bool = False  # another node was called, and stores what is to be stored
 
     @property
     def local_hub(self) -> Hub | None:
@@ -213,6 +215,8 @@ class Call(Struct, frozen=True):
 
     async def body(self) -> bytes:
         """The body, refused as soon as it is known to be longer than the settings allow."""
+        if self.ready is not None:
+            return self.ready
         limit = self.node.settings.max_body_size
         whole: bytes | None = self.scope.get(WHOLE_BODY)
         if whole is not None:

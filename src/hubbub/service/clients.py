@@ -5,7 +5,9 @@ Statuses and texts are those of the reference server (TransportProtocols.md and 
 
 import asyncio
 import logging
-from typing import Final
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final, TypeVar
 from urllib.parse import unquote_plus
 
 from starlette.requests import ClientDisconnect, Request
@@ -22,17 +24,22 @@ from hubbub.protocol.negotiate import (
     parse_negotiate_version,
 )
 from hubbub.service.access import ClientAccess, Refusal, admit_client, check_transport
+from hubbub.service.backplane.backplane import BackplaneError
 from hubbub.service.calls import Answer, header
+from hubbub.service.cluster.parcel import Kind
+from hubbub.service.cluster.questions import UnansweredError
+from hubbub.service.cluster.visits import Visits
+from hubbub.service.exchange import GONE, check_post, end, pollable, take
 from hubbub.service.node import Node
 from hubbub.service.session import Connection
-from hubbub.service.transports.longpolling import LongPolling
-from hubbub.service.transports.stream import EventStream
-from hubbub.service.transports.websocket import WebSocketTransport
+from hubbub.service.transports.longpolling import LongPolling, Polled
+from hubbub.service.transports.stream import EventStream, receive_disconnect
 
 __all__ = ["ClientEndpoint"]
 
 _logger = logging.getLogger("hubbub.service")
 _EVENTS: Final = "text/event-stream"
+_T = TypeVar("_T")
 _JSON: Final = ((b"content-type", b"application/json"),)
 _TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
 _NO_CACHE: Final = {
@@ -56,6 +63,9 @@ class ClientEndpoint:
                 return _Sent(self.negotiate(request.scope))
             if path == "/client":
                 return await self._serve(request)
+        except (BackplaneError, UnansweredError) as error:
+            _logger.warning("%s %s: %s", request.method, path, error)
+            return PlainTextResponse(f"{error} Try again later.", 503)
         except Refusal as refusal:
             return _Sent(_refuse(request.scope, refusal))
         return PlainTextResponse("There is nothing here.", 404)
@@ -97,44 +107,39 @@ class ClientEndpoint:
         access = self._admit(request.scope)
         if access.connection_token is None:
             raise Refusal(400, "Connection ID required")
-        connection = self._node.tickets.find(access).connection
+        connection = self._node.find(access)
+        if connection is None and self._node.cluster is not None:
+            return await self._serve_elsewhere(request, access, self._node.cluster.visits)
         match request.method:
             case "GET":
                 return await self._receive(request, access, connection)
             case "POST":
                 return await self._send(request, _existing(connection))
             case _:
-                return _end(_existing(connection))
+                end(_existing(connection))
+                return PlainTextResponse("", 202)
 
     async def _receive(
         self, request: Request, access: ClientAccess, connection: Connection | None
     ) -> ASGIApp:
         """Open or go on with a transport by GET."""
-        events = _EVENTS in request.headers.get("accept", "")
+        events = _wants_events(request)
         check_transport(access, SERVER_SENT_EVENTS if events else LONG_POLLING)
-        if connection is None:
-            self._node.check_open()
-            if events:
-                return EventStream(self._node, access)
-            polling = LongPolling(self._node, access)
-        elif events != isinstance(connection.transport, EventStream) or isinstance(
-            connection.transport, WebSocketTransport
-        ):
-            raise Refusal(400, "Cannot change transports mid-connection")
-        elif isinstance(connection.transport, LongPolling):
-            polling = connection.transport
-        else:
-            raise Refusal(409, "")
-        response = await polling.poll(request)
-        response.headers.update(_NO_CACHE)
-        return response
+        if connection is not None:
+            return await _poll(request, pollable(connection, wants_events=events))
+        self._node.check(access)
+        if events:
+            return EventStream(self._node, access)
+        return await _poll(request, LongPolling(self._node, access))
 
     async def _send(self, request: Request, connection: Connection) -> Response:
-        """Take what a client posts; it may hold several messages, or a piece of one."""
-        if isinstance(connection.transport, WebSocketTransport):
-            raise Refusal(405, "POST requests are not allowed for WebSocket connections.")
+        check_post(connection)
         if connection.inbox is not None:
             await connection.inbox.room()
+        take(connection, await self._body(request))
+        return PlainTextResponse("")
+
+    async def _body(self, request: Request) -> bytes:
         limit = self._node.settings.max_message_size
         pieces = []
         size = 0
@@ -149,10 +154,33 @@ class ClientEndpoint:
             raise Refusal(400, "The body ended early.") from None
         except TimeoutError:
             raise Refusal(408, "The body took too long.", headers={"Connection": "close"}) from None
-        if not connection.is_live:
-            raise Refusal(404, "No Connection with that ID")  # it has ended meanwhile
-        connection.receive(b"".join(pieces))
-        return PlainTextResponse("")
+        return b"".join(pieces)
+
+    async def _serve_elsewhere(
+        self, request: Request, access: ClientAccess, visits: Visits
+    ) -> ASGIApp:
+        """Answer a request whose connection is on another node, or on none."""
+        if request.method != "GET":
+            kind, body = Kind.END, b""
+            if request.method == "POST":
+                kind, body = Kind.POST, await self._body(request)
+            answer = await visits.ask(access, kind, body)
+            if answer is None:
+                raise Refusal(404, GONE)
+            return _Passed(answer)
+        events = _wants_events(request)
+        check_transport(access, SERVER_SENT_EVENTS if events else LONG_POLLING)
+        if not events:  # nearly always somebody has it
+            answer = await _while_there(request, partial(visits.poll, access))
+            if answer is not None:
+                return _Passed(answer)
+        self._node.check_open()
+        async with visits.claim(access):
+            answer = await visits.ask(access, Kind.EVENTS if events else Kind.OPEN)
+            if answer is not None:
+                return _Passed(answer)
+            # From here on it is found on this node.
+            return await self._receive(request, access, self._node.find(access))
 
     def _admit(self, scope: Scope) -> ClientAccess:
         authorization = header(scope, b"authorization")
@@ -199,12 +227,49 @@ def _existing(connection: Connection | None) -> Connection:
     return connection
 
 
-def _end(connection: Connection) -> Response:
-    if not isinstance(connection.transport, LongPolling):
-        raise Refusal(400, "Cannot terminate this connection using the DELETE endpoint.")
-    connection.transport.close()
-    connection.lost()
-    return PlainTextResponse("", 202)
+def _wants_events(request: Request) -> bool:
+    return _EVENTS in request.headers.get("accept", "")
+
+
+async def _poll(request: Request, polling: LongPolling) -> Response:
+    return _PollResponse(polling, await _while_there(request, polling.poll))
+
+
+async def _while_there(
+    request: Request, answer: Callable[[asyncio.Future[None]], Awaitable[_T]]
+) -> _T:
+    """What `answer` gives, which is told when the client waits no more."""
+    gone = asyncio.ensure_future(receive_disconnect(request.receive))
+    try:
+        return await answer(gone)
+    finally:
+        gone.cancel()
+
+
+class _PollResponse(Response):
+    """The answer to one poll. It tells when the client has taken it, which may be slowly."""
+
+    def __init__(self, polling: LongPolling, polled: Polled) -> None:
+        super().__init__(
+            polled.body or None, polled.status, headers=_NO_CACHE, media_type=polled.media_type
+        )
+        self._polling = polling
+        self._polled = polled
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._polling.answered(self._polled)
+
+
+class _Passed(Response):
+    """The answer of the node that has the connection."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.body or None, answer.status or 200)
+        self.raw_headers = [*answer.headers, *self.raw_headers]
 
 
 def _parameter(access: ClientAccess, name: str) -> str | None:

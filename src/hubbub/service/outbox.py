@@ -61,14 +61,23 @@ class Outbox:
         else:
             self._due.append((self._accepted, action))
 
+    def flush(self) -> None:
+        """Write all that is accepted, at once, however long that takes."""
+        while self._flush is not None:
+            self._step()
+
     def _continue(self) -> None:
-        assert self._flush is not None
+        self._step()
+        if self._flush is not None:
+            asyncio.get_running_loop().call_soon(self._continue)
+
+    def _step(self) -> None:
+        if self._flush is None:
+            return  # `flush` has been called
         try:
             next(self._flush)
         except StopIteration:
             self._flush = None
-        else:
-            asyncio.get_running_loop().call_soon(self._continue)
 
     def _write_all(self) -> Iterator[None]:
         """Write until nothing is pending; yield where the loop should have its turn."""

@@ -57,7 +57,7 @@ at fault, and its code in the header `x-ms-error-code` too.
 | 414 | `UriTooLong` | path and query are too long |
 | 415 | `UnsupportedMediaType` | the content type is none of those above |
 | 431 | `RequestHeaderFieldsTooLarge` | the headers are too long |
-| 503 | `ServiceUnavailable` | the store cannot be written, or the issuer of tokens is away |
+| 503 | `ServiceUnavailable` | the store, other nodes or the issuer of tokens is away |
 """
 _OLD: Final = """\
 ## Older paths
@@ -83,7 +83,9 @@ levels.
 def rest_reference() -> str:
     """The page."""
     parts = [_HEAD, "## Operations\n", _table(OPERATIONS), _OLD]
-    parts += ["\n".join(f"- `/api/v1-preview/hub/{{hub}}{path}`" for path, _ in PREVIEW_OPERATIONS)]
+    parts += [
+        "\n".join(f"- `/api/v1-preview/hub/{{hub}}{path}`" for path, *_ in PREVIEW_OPERATIONS)
+    ]
     parts += ["", _FILTERS, "## Parameters\n"]
     parts += [_parameters(operation) for operation in OPERATIONS if operation.query]
     parts.append(

@@ -3,7 +3,7 @@
 It sends nothing. Each audience gives out a snapshot that stays true while a delivery uses it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from hubbub.service.audience import Audience
 from hubbub.service.outbox import Outbox
@@ -86,6 +86,9 @@ class Registry:
 
     def __init__(self) -> None:
         self._hubs: dict[str, Hub] = {}
+        # Called with a hub's name and a group that has got its first member here, or lost its last.
+        self.group_began: Callable[[str, str], None] = _unheard
+        self.group_ended: Callable[[str, str], None] = _unheard
 
     def __repr__(self) -> str:
         return f"Registry({list(self._hubs.values())})"
@@ -117,7 +120,7 @@ class Registry:
         if connection.user_id is not None:
             _leave(hub.users, connection.user_id, connection)
         for group in connection.groups:
-            _leave(hub.groups, group, connection)
+            self._leave_group(hub, group, connection)
         connection.groups = frozenset()
         if not hub.connections:
             del self._hubs[hub.name]
@@ -135,7 +138,11 @@ class Registry:
 
     def add_to_group(self, hub: Hub, group: str, connection: Connection) -> None:
         """Put `connection` into `group`; once is enough."""
-        hub.groups.setdefault(group, Members()).add(connection)
+        members = hub.groups.get(group)
+        if members is None:
+            members = hub.groups[group] = Members()
+            self.group_began(hub.name, group)
+        members.add(connection)
         connection.groups |= {group}
 
     def remove_from_group(self, hub: Hub, group: str, connection: Connection) -> bool:
@@ -143,8 +150,13 @@ class Registry:
         if group not in connection.groups:
             return False
         connection.groups -= {group}
-        _leave(hub.groups, group, connection)
+        self._leave_group(hub, group, connection)
         return True
+
+    def _leave_group(self, hub: Hub, group: str, connection: Connection) -> None:
+        _leave(hub.groups, group, connection)
+        if group not in hub.groups:
+            self.group_ended(hub.name, group)
 
 
 def _leave(audiences: dict[str, Members], name: str, connection: Connection) -> None:
@@ -152,3 +164,7 @@ def _leave(audiences: dict[str, Members], name: str, connection: Connection) -> 
     members.remove(connection)
     if not members:
         del audiences[name]
+
+
+def _unheard(_hub: str, _group: str) -> None:
+    """Nobody listens to other nodes."""

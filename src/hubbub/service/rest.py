@@ -11,7 +11,9 @@ from typing import Final
 from starlette.types import Receive, Scope, Send
 
 from hubbub.service.access import Refusal, admit_rest_call
+from hubbub.service.backplane.backplane import BackplaneError
 from hubbub.service.calls import Answer, Call, RestError, header, parse_hub, parse_name, parse_query
+from hubbub.service.cluster.questions import UnansweredError
 from hubbub.service.entra import EntraGate, is_entra_token
 from hubbub.service.lentkeys import lend_key
 from hubbub.service.node import Node
@@ -55,13 +57,18 @@ class RestApi:
         except StoreError as error:
             _logger.error("%s", error)
             return RestError(503, f"{error} Try again later.").answer()
+        except (BackplaneError, UnansweredError) as error:
+            _logger.warning("%s %s: %s", scope["method"], scope["path"], error)
+            return RestError(503, f"{error} Try again later.").answer()
         except Exception:
             # A defect in one call must not end the caller's connection without a word.
             _logger.exception("%s %s failed", scope["method"], scope["path"])
             return RestError(500, "The service failed; its log says why.").answer()
 
     def has_to_ask(self, scope: Scope) -> bool:
-        """Whether the request's token is one that somebody else has to be asked about."""
+        """Whether somebody else has to be asked: other nodes, or who issued the token."""
+        if self._node.cluster is not None:
+            return True
         if self._entra is None:
             return False
         value = header(scope, b"authorization") or b""
@@ -72,7 +79,7 @@ class RestApi:
         _check_size(raw_path, scope)
         path = raw_path.decode("latin-1")
         if path.rstrip("/").lower() in _ANONYMOUS:
-            return _anonymous(path.rstrip("/").lower(), scope["method"])
+            return self._anonymous(path.rstrip("/").lower(), scope["method"])
         if path.rstrip("/").lower() in _KEY_PATHS:
             return await self._lend_key(scope)
         match = find_route(scope["method"], path)
@@ -83,10 +90,14 @@ class RestApi:
             kind: parse_name(kind, segment)
             for kind, segment in zip(match.route.kinds[1:], match.segments[1:], strict=True)
         }
-        answer = await match.route.handler(Call(self._node, hub, names, query, scope, receive))
+        call = Call(self._node, hub, names, query, scope, receive)
+        if self._node.cluster is None:
+            answer = await match.route.handler(call)
+        else:
+            answer = await self._node.cluster.perform(match.route, call)
         if answer is None:
             return _EMPTY[match.route.status]
-        return Answer(answer.body, answer.headers, match.route.status)
+        return Answer(answer.body, answer.headers, answer.status or match.route.status)
 
     async def _admit(self, scope: Scope, path: str) -> None:
         value = header(scope, b"authorization")
@@ -97,6 +108,14 @@ class RestApi:
                 await self._entra.admit(token)
                 return
         admit_rest_call(self._node.settings, path=path, authorization=authorization)
+
+    def _anonymous(self, path: str, method: str) -> Answer:
+        """Health, as the SDK's probe sends no token, and what the API can do."""
+        if method not in {"GET", "HEAD"}:
+            raise RestError(405, "This is asked by GET or HEAD.", headers={"Allow": "GET, HEAD"})
+        if path not in _HEALTH:
+            return Answer(openapi_document(), ((b"content-type", b"application/json"),), 200)
+        return self._node.cluster.health() if self._node.cluster is not None else _EMPTY[200]
 
     async def _lend_key(self, scope: Scope) -> Answer:
         """GET /api/auth/accessKey: a key to sign with, for who has an Entra token."""
@@ -126,15 +145,6 @@ def _check_size(raw_path: bytes, scope: Scope) -> None:
         raise RestError(
             431, f"All headers together are at most {_MAX_HEADERS} bytes long.", target="headers"
         )
-
-
-def _anonymous(path: str, method: str) -> Answer:
-    """Health, as the SDK's probe sends no token, and what the API can do."""
-    if method not in {"GET", "HEAD"}:
-        raise RestError(405, "This is asked by GET or HEAD.", headers={"Allow": "GET, HEAD"})
-    if path in _HEALTH:
-        return _EMPTY[200]
-    return Answer(openapi_document(), ((b"content-type", b"application/json"),), 200)
 
 
 def _refuse(scope: Scope, refusal: Refusal) -> Answer:

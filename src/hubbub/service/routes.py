@@ -8,22 +8,30 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from hubbub.service.calls import Handler, RestError
-from hubbub.service.operations.operation import Operation
+from hubbub.service.operations.operation import Join, Operation, Reach
 from hubbub.service.operations.table import OPERATIONS, PREVIEW_OPERATIONS
 
-__all__ = ["Match", "Route", "find_route"]
+__all__ = ["Match", "Route", "find_route", "route_named"]
 
 _Key = tuple[int | str, ...]
 
 
 class Route(Struct, frozen=True):
-    """What handles a method of a path, its status, and the kinds of the names in the path."""
+    """What handles a method of a path, its status, and the kinds of the names in the path.
 
+    `key` names it between nodes.
+    """
+
+    key: str
     handler: Handler
     status: int
     kinds: tuple[str, ...]
+    reach: Reach
+    join: Join
+    has_body: bool
 
 
 _Methods = dict[str, Route]
@@ -70,6 +78,11 @@ def find_route(method: str, path: str) -> Match:
     return Match(route, names)
 
 
+def route_named(key: str) -> Route | None:
+    """The route with this key, `None` where this release has none."""
+    return _BY_KEY.get(key)
+
+
 def _shapes(operation: Operation) -> Iterator[str]:
     """The paths of an operation: its own, the older one without a verb, names the other way."""
     yield operation.path
@@ -83,12 +96,17 @@ def _shapes(operation: Operation) -> Iterator[str]:
 def _family(prefix: str, operations: Iterable[Operation], *, v1: bool) -> dict[_Key, _Methods]:
     family: dict[_Key, _Methods] = {}
     for operation in operations:
-        handler, status = operation.handler, operation.status
-        if v1:
-            handler = operation.v1_handler or handler
-            status = operation.v1_status or status
+        route = Route(
+            key=f"v1:{operation.id}" if v1 else operation.id,
+            handler=operation.v1_handler or operation.handler if v1 else operation.handler,
+            status=operation.v1_status or operation.status if v1 else operation.status,
+            kinds=(),
+            reach=operation.reach,
+            join=operation.join,
+            has_body=operation.body is not None,
+        )
         for shape in _shapes(operation):
-            _add(family, operation.methods, f"{prefix}{shape}", handler, status)
+            _add(family, operation.methods, f"{prefix}{shape}", route)
     return family
 
 
@@ -96,22 +114,22 @@ def _add(
     family: dict[_Key, _Methods],
     methods: tuple[str, ...],
     path: str,
-    handler: Handler,
-    status: int,
+    route: Route,
 ) -> None:
     segments = path.split("/")
-    kinds = tuple(segment.strip("{}") for segment in segments[1::2])
+    route = replace(route, kinds=tuple(segment.strip("{}") for segment in segments[1::2]))
     assert all(segment[0] == "{" for segment in segments[1::2]), path
     for words in (segments[::2], [word.lower() for word in segments[::2]]):
         entry = family.setdefault((len(segments), *words), {})
         for method in methods:
-            entry[method] = Route(handler, status, kinds)
+            entry[method] = route
 
 
 def _preview() -> dict[_Key, _Methods]:
     family: dict[_Key, _Methods] = {}
-    for path, handler in PREVIEW_OPERATIONS:
-        _add(family, ("POST",), f"hub/{{hub}}{path}", handler, 202)
+    for path, handler, reach in PREVIEW_OPERATIONS:
+        route = Route(f"preview:{path}", handler, 202, (), reach, Join.NONE, has_body=True)
+        _add(family, ("POST",), f"hub/{{hub}}{path}", route)
     return family
 
 
@@ -119,4 +137,10 @@ _CURRENT: Final = _family("hubs/{hub}", OPERATIONS, v1=False)
 _OLD: Final = {
     "v1": _family("hubs/{hub}", OPERATIONS, v1=True),
     "v1-preview": _preview(),
+}
+_BY_KEY: Final = {
+    route.key: route
+    for family in (_CURRENT, *_OLD.values())
+    for methods in family.values()
+    for route in methods.values()
 }

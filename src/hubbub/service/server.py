@@ -13,12 +13,15 @@ from typing import Final
 
 import uvicorn
 
+from hubbub.errors import ConfigError
 from hubbub.service.app import create_app
+from hubbub.service.backplane.engine import Engine
+from hubbub.service.cluster.cluster import Cluster
 from hubbub.service.deadlines import Deadlines
 from hubbub.service.direct import Direct
 from hubbub.service.limitedhttp import LimitedHttp
 from hubbub.service.node import Node
-from hubbub.service.settings import ServiceSettings
+from hubbub.service.settings import EMULATOR_KEY, ServiceSettings
 from hubbub.service.store import MemoryStore, Store
 from hubbub.service.transports.websocket import WebSocketTransport
 
@@ -33,27 +36,46 @@ async def serve(
     settings: ServiceSettings,
     listener: socket.socket,
     *,
-    ready: Callable[[], None],
+    ready: Callable[[ServiceSettings], None],
     stopping: Callable[[signal.Signals], None] = lambda _: None,
     store: Store | None = None,
+    engine: Engine | None = None,
 ) -> None:
-    """Serve on `listener` until SIGINT or SIGTERM; call `ready` once requests are answered.
+    """Serve on `listener` until SIGINT or SIGTERM.
+
+    `ready` is called once requests are answered, with the settings in force. With an `engine` this
+    is one node of several, and the store is the engine's.
 
     The first signal, with which `stopping` is called, lets clients go in a way that lets them
     connect again, spread over the settings' drain window; the app is told of them, and REST calls
     are answered meanwhile. The second ends at once.
     """
-    store = store if store is not None else MemoryStore()
-    await store.open()
+    store = engine.store if engine is not None else store or MemoryStore()
     node = Node(settings, store)
+    cluster = Cluster(node, engine) if engine is not None else None
+    if cluster is not None:
+        await cluster.open()
+        _check_keys(settings, node.settings)
+    await store.open()
     node.open()
-    server = _Server(node, ready, stopping)
+    server = _Server(node, lambda: ready(node.settings), stopping)
     try:
         await server.serve(sockets=[listener])
     finally:
         node.close()
         await node.upstream.close()
+        if cluster is not None:
+            await cluster.close()
         await store.close()
+
+
+def _check_keys(own: ServiceSettings, shared: ServiceSettings) -> None:
+    """Refuse a key that everybody knows where the operator has chosen another."""
+    if EMULATOR_KEY in shared.access_keys and EMULATOR_KEY not in own.access_keys:
+        raise ConfigError(
+            "The other nodes of this service were started with the emulator's well-known access "
+            "key, and all nodes share their keys. `hubbub keys rotate primary` replaces it."
+        )
 
 
 def configure(node: Node) -> uvicorn.Config:
@@ -103,9 +125,16 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let everybody go and tell the app, accept no more, then end.
 
-        What the app does then may call the service, so calls are accepted until it is told.
+        What the app does then may call the service, so calls are accepted until it is told; but
+        where there are other nodes, they accept all from now on.
         """
         self._stopping(self._signal)
+        cluster = self._node.cluster
+        if cluster is not None:
+            await cluster.life.begin_draining()
+            if cluster.life.has_heirs:
+                for server in self.servers:
+                    server.close()
         for pause in chain(self._node.drain(), self._until_drained()):
             if self.force_exit:
                 break

@@ -6,10 +6,9 @@ It has no task and no queue: the transport calls it, the outbox writes through i
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from enum import Enum, auto
-from typing import Final, Protocol
+from typing import Final
 
 from hubbub.errors import ProtocolError
 from hubbub.protocol.codec import JSON, VERSIONS, Codec, encode_handshake_response
@@ -26,88 +25,17 @@ from hubbub.protocol.messages import (
 )
 from hubbub.protocol.replay import Replay
 from hubbub.service.access import ClientAccess
+from hubbub.service.owner import Owner
 from hubbub.service.settings import ServiceSettings
+from hubbub.service.state import Held, State
 from hubbub.service.tickets import Ticket
+from hubbub.service.transports.transport import Transport
 from hubbub.service.upstream.inbox import Inbox
 from hubbub.service.upstream.streams import Streams
-from hubbub.service.wire import Wire
 
-__all__ = ["Connection", "Owner", "State", "Transport"]
+__all__ = ["Connection", "State"]
 
 _logger = logging.getLogger("hubbub.service")
-
-
-class Transport(Protocol):
-    """What carries the bytes of one connection."""
-
-    @property
-    def carries_binary(self) -> bool:
-        """Whether any byte may be sent, not text alone."""
-
-    @property
-    def has_keep_alive(self) -> bool:
-        """Whether it notices by itself that its client is gone, so that pings are not needed."""
-
-    @property
-    def pending(self) -> int:
-        """Bytes that are on their way to the client and that it has not taken."""
-
-    def write(self, data: bytes) -> None:
-        """Send bytes that are framed for a wire of this transport."""
-
-    def close(self) -> None:
-        """End the connection after what has been written."""
-
-    def abandon(self) -> None:
-        """Let go of the connection, which has moved to another transport, and end."""
-
-    def is_deserted(self, now: float) -> bool:
-        """Whether the client has stayed away for too long at `now` of the loop's clock."""
-
-    def wire(self, codec: Codec) -> Wire:
-        """How records of `codec` are framed here."""
-
-
-class Owner(Protocol):
-    """Who keeps the connections: a node."""
-
-    @property
-    def settings(self) -> ServiceSettings:
-        """The settings of the service."""
-
-    def opened(self, connection: "Connection") -> None:
-        """The handshake is done: the connection may be sent to."""
-
-    def closed(self, connection: "Connection") -> None:
-        """The connection is not to be sent to any more."""
-
-    def completed(self, connection: "Connection", completion: Completion) -> None:
-        """The client has answered an invocation."""
-
-    def invoked(self, connection: "Connection", message: Invocation | StreamInvocation) -> None:
-        """The client calls a method of the app."""
-
-    def cancelled(self, connection: "Connection", message: CancelInvocation) -> None:
-        """The client waits for no more items of a stream."""
-
-    def gone(self, connection: "Connection") -> None:
-        """The connection's transport has ended for good."""
-
-    def deliver(self, connection: "Connection", records: bytes, count: int) -> None:
-        """Send `count` records to one connection, after what has been accepted for it before."""
-
-    def dismiss(self, connection: "Connection", message: Close) -> None:
-        """Close a connection after what has been accepted for it before."""
-
-
-class State(Enum):
-    """Where a connection is in its life."""
-
-    HANDSHAKE = auto()
-    OPEN = auto()
-    DETACHED = auto()  # the transport was lost; stateful reconnect may bring another
-    CLOSING = auto()  # nothing more is read; the transport sends what is on its way
-    CLOSED = auto()
 
 
 _LIVE: Final = frozenset({State.OPEN, State.DETACHED})
@@ -120,6 +48,7 @@ class Connection:
     __slots__ = (
         "_closes_at",
         "_core",
+        "_held",
         "_owner",
         "access",
         "close_reason",
@@ -133,7 +62,7 @@ class Connection:
         "sent_at",
         "state",
         "streams",
-        "ticket",
+        "token_expires",
         "transport",
         "user_id",
         "wire",
@@ -153,7 +82,8 @@ class Connection:
         self.access = access
         self.hub = access.hub
         self.user_id = access.user_id
-        self.ticket = ticket
+        # Unix seconds until which its token would open it again if nobody remembered it.
+        self.token_expires = ticket.expires if ticket is not None else 0.0
         self.groups: frozenset[str] = frozenset()
         self.transport = transport
         self.wire = transport.wire(JSON)  # the handshake is JSON in every encoding
@@ -167,6 +97,7 @@ class Connection:
         self.close_reason: str | None = None
         self.received_at = self.sent_at = asyncio.get_running_loop().time()
         self._owner = owner
+        self._held: Held | None = None  # only while the handshake is complete and not answered
         self._closes_at = _on_loop_clock(access.closes_at)
         self._core = ServerConnection(
             limit=owner.settings.max_message_size,
@@ -188,18 +119,21 @@ class Connection:
             return
         if self.state in _ENDED:
             return
-        try:
-            for message in self._core.receive(data):
-                if isinstance(message, HandshakeRequest):
-                    self._open()
-                elif self.replay is None or self.replay.accepts(message):
-                    self._handle(message)
-                if self.state in _ENDED:
-                    return
-        except HandshakeError as error:
-            self._refuse_handshake(error)
-        except ProtocolError as error:
-            self.close(Close(error=f"Connection closed with an error. {error}"))
+        if self._held is not None:
+            self._hold(self._held, data)
+            return
+        self._take(self._core.receive(data))
+
+    def admit(self) -> None:
+        """Answer the handshake, and listen to what the client has said since."""
+        held, self._held = self._held, None
+        if held is None or self.state is not State.HANDSHAKE:
+            return
+        self._open()
+        if self.state in _LIVE:
+            self._take(held.messages)
+        for data in held.pieces:
+            self.receive(data)
 
     def tick(self, now: float) -> None:
         """Do what is due at `now`: end what has taken too long, ping what has been silent."""
@@ -288,10 +222,47 @@ class Connection:
         sequence, missed = self.replay.replay()
         self.write(self.wire.frame(codec.encode(sequence)) + missed)
 
+    @classmethod
+    def restored(
+        cls,
+        connection_id: str,
+        access: ClientAccess,
+        transport: Transport,
+        owner: Owner,
+        codec: Codec,
+        replay: Replay,
+    ) -> "Connection":
+        """One whose client, with stateful reconnect, is away: `attach` is to come next."""
+        connection = cls(connection_id, access, transport, owner)
+        connection._core.codec = codec
+        connection._core.version = VERSIONS[-1]
+        connection.wire = transport.wire(codec)
+        connection.write = _discard
+        connection.replay = replay
+        connection.state = State.DETACHED
+        return connection
+
+    def cut(self) -> None:
+        """Have the client, which has stateful reconnect, come back on another transport."""
+        if self.state is State.OPEN:
+            transport = self.transport
+            self.detach()
+            transport.cut()
+
+    def hand_over(self) -> None:
+        """Another node goes on with this connection: it is nobody's here, and has not ended."""
+        self.state = State.CLOSED
+        self.write = _discard
+
     @property
     def is_live(self) -> bool:
         """Whether what the client says is still heard."""
         return self.state not in _ENDED
+
+    @property
+    def is_established(self) -> bool:
+        """Whether its handshake is done and it has not ended."""
+        return self.state in _LIVE
 
     @property
     def is_resumable(self) -> bool:
@@ -343,6 +314,30 @@ class Connection:
             self.sent_at = now
             self.write(self.wire.ping)
 
+    def _take(self, messages: Iterator[HandshakeRequest | Message]) -> None:
+        try:
+            for message in messages:
+                if isinstance(message, HandshakeRequest):
+                    if not self._owner.admits(self):
+                        self._held = Held(messages)
+                        return
+                    self._open()
+                elif self.replay is None or self.replay.accepts(message):
+                    self._handle(message)
+                if self.state in _ENDED:
+                    return
+        except HandshakeError as error:
+            self._refuse_handshake(error)
+        except ProtocolError as error:
+            self.close(Close(error=f"Connection closed with an error. {error}"))
+
+    def _hold(self, held: Held, data: bytes) -> None:
+        """Keep what a client says that has not waited for the answer to its handshake."""
+        held.pieces.append(data)
+        held.size += len(data)
+        if held.size > self._owner.settings.max_message_size:
+            self._refuse_handshake(HandshakeError("Handshake was canceled.", "It was not awaited."))
+
     def _open(self) -> None:
         codec = self._core.codec
         assert codec is not None
@@ -381,6 +376,7 @@ class Connection:
     def _end(self, state: State) -> None:
         was_live = self.state in _LIVE
         self.state = state
+        self._held = None
         self.write = _discard
         self.descriptor = -1
         if was_live:

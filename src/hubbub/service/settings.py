@@ -71,6 +71,8 @@ class ServiceSettings:
     send_timeout: float = 10.0
     # Seconds that a closing connection has to take what is on its way before it is cut.
     close_timeout: float = 5.0
+    # Seconds that other nodes have to answer.
+    answer_timeout: float = 5.0
     # Seconds that a REST call waits for the result of a client that it has invoked.
     invoke_timeout: float = 30.0
     # Bytes of one hub message from a client.
@@ -81,8 +83,6 @@ class ServiceSettings:
     replay_buffer_size: int = 1_048_576
     # Bytes of a REST body (REST API reference, "Limits").
     max_body_size: int = 1_048_576
-    # Negotiated connections that nobody has opened yet; past that negotiate answers 429.
-    max_negotiated: int = 100_000
     # Where apps reach this service: who issues the tokens that it issues itself.
     url: str = "http://localhost:8888"
     # Where what clients say goes, unless the settings file has templates.

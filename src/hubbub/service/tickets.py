@@ -1,122 +1,161 @@
-"""Connection tokens: who may open, reopen or post to which connection of this node.
+"""Connection tokens: who may open which connection. They say it themselves; nothing is kept.
 
-A token is opaque to clients and URL-safe. It names its node and is signed, so that a node which
-did not give it out knows where it belongs without asking anyone.
+A token is opaque to clients, URL-safe and signed, so that every node with the same access keys can
+open the connection that another one has negotiated. What is kept is which ones have been used up.
 """
 
-import asyncio
 import base64
 import hashlib
 import hmac
 import secrets
-from typing import TYPE_CHECKING, Final
+import time
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
 
 from hubbub.service.access import ClientAccess, Refusal
 from hubbub.service.settings import ServiceSettings
 
-if TYPE_CHECKING:
-    from hubbub.service.session import Connection
+__all__ = ["NODE_ID_BYTES", "Ticket", "Tickets", "connection_id_of", "new_connection_id"]
 
-__all__ = ["NODE_ID_BYTES", "Ticket", "Tickets", "node_of_token"]
-
-NODE_ID_BYTES: Final = 4
-_NONCE_BYTES: Final = 19  # with the rest, a multiple of three: no padding in the token
+NODE_ID_BYTES: Final = 8
+# A token is flags, end, nonce, user and signature; a multiple of three, so it has no padding.
+_FLAGS_BYTES: Final = 1
+_EXPIRES_BYTES: Final = 6  # Unix milliseconds
+_NONCE_BYTES: Final = 16
+_USER_BYTES: Final = 6
 _MAC_BYTES: Final = 16  # half of SHA-256 is plenty for what lives for minutes
+_BODY_BYTES: Final = _FLAGS_BYTES + _EXPIRES_BYTES + _NONCE_BYTES + _USER_BYTES
+_TOKEN_LENGTH: Final = (_BODY_BYTES + _MAC_BYTES) * 4 // 3
+_STATEFUL: Final = 1
+_IS_ID: Final = 2  # version 0 of negotiation: the token is the connection's public id too
+_ID_BYTES: Final = 18
+_GONE: Final = "No Connection with that ID"
 
 
-class Ticket:
-    """One negotiated connection, open or not yet."""
+class Ticket(Struct, frozen=True, gc=False):
+    """One negotiated connection: its token, its id, and until when (Unix seconds) it may open."""
 
-    __slots__ = ("connection", "connection_id", "expires", "hub", "is_stateful", "token", "user_id")
-
-    def __init__(
-        self, token: str, connection_id: str, access: ClientAccess, expires: float, stateful: bool
-    ) -> None:
-        self.token = token
-        self.connection_id = connection_id
-        self.hub = access.hub.lower()
-        self.user_id = access.user_id
-        self.expires = expires  # of the loop's clock; counts only until the connection is open
-        self.is_stateful = stateful
-        self.connection: Connection | None = None
+    token: str
+    connection_id: str
+    expires: float
+    is_stateful: bool
 
     def __repr__(self) -> str:
-        return f"Ticket({self.connection_id!r}, {self.connection!r})"  # the token is a secret
+        return f"Ticket({self.connection_id!r})"  # the token is a secret
 
 
 class Tickets:
-    """The tickets of one node, by connection token."""
+    """Makes and checks connection tokens; remembers those whose connections have ended."""
 
-    def __init__(self, settings: ServiceSettings, node_id: str) -> None:
+    def __init__(self, settings: ServiceSettings, clock: Callable[[], float] = time.time) -> None:
+        """`clock` gives Unix seconds, which nodes agree on."""
         self._settings = settings
-        self._node_id = node_id
-        self._tickets: dict[str, Ticket] = {}
-        # Those that nobody has opened yet, in the order in which they expire.
-        self._waiting: dict[str, Ticket] = {}
+        self.clock = clock
+        # Until when the ids of ended connections have tokens that would open them again.
+        self._spent: dict[str, float] = {}
 
     def __repr__(self) -> str:
-        return f"Tickets({len(self._tickets)}, waiting={len(self._waiting)})"
+        return f"Tickets(spent={len(self._spent)})"
+
+    def use(self, settings: ServiceSettings) -> None:
+        """Go by other settings from here on."""
+        self._settings = settings
 
     def issue(self, access: ClientAccess, *, version: int, stateful: bool) -> Ticket:
-        """Reserve a connection. In version 0 of negotiation its public id is the token too."""
-        if len(self._waiting) >= self._settings.max_negotiated:
-            raise Refusal(429, "Too many connections are negotiated and not opened. Try later.")
-        token = _sign(bytes.fromhex(self._node_id), self._settings.access_keys[0])
-        connection_id = token if version == 0 else self.new_connection_id()
-        expires = asyncio.get_running_loop().time() + self._settings.negotiate_timeout
-        ticket = Ticket(token, connection_id, access, expires, stateful)
-        self._tickets[token] = self._waiting[token] = ticket
-        return ticket
+        """Make a token. In version 0 of negotiation the connection's public id is the token too."""
+        expires = int((self.clock() + self._settings.negotiate_timeout) * 1000)
+        flags = _STATEFUL * stateful | _IS_ID * (version == 0)
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        body = b"%c%b%b%b" % (flags, expires.to_bytes(_EXPIRES_BYTES), nonce, _tag(nonce, access))
+        key = self._settings.access_keys[0]
+        token = base64.urlsafe_b64encode(body + _mac(body, access, key)).decode()
+        return Ticket(token, _id_of(token, flags), expires / 1000, stateful)
 
-    def find(self, access: ClientAccess) -> Ticket:
-        """The ticket that a request names. Raises `Refusal`: a stranger's is as good as none."""
-        ticket = self._tickets.get(access.connection_token or "")
-        if ticket is None or ticket.hub != access.hub.lower():
-            raise Refusal(404, "No Connection with that ID")
-        if ticket.user_id != access.user_id:
+    def open(self, access: ClientAccess) -> Ticket:
+        """The ticket with which a request opens a connection.
+
+        Raises `Refusal`: what is forged, too old, used up or another hub's is as good as none.
+        """
+        token = access.connection_token or ""
+        raw = _decode(token)
+        if raw is None:
+            raise Refusal(404, _GONE)
+        body, mac = raw[:_BODY_BYTES], raw[_BODY_BYTES:]
+        if not any(
+            hmac.compare_digest(mac, _mac(body, access, key)) for key in self._settings.access_keys
+        ):
+            raise Refusal(404, _GONE)
+        nonce = body[_FLAGS_BYTES + _EXPIRES_BYTES :][:_NONCE_BYTES]
+        if not hmac.compare_digest(body[-_USER_BYTES:], _tag(nonce, access)):
             raise Refusal(403, "The connection belongs to another user.")
-        return ticket
+        expires = int.from_bytes(body[_FLAGS_BYTES:][:_EXPIRES_BYTES]) / 1000
+        connection_id = _id_of(token, body[0])
+        if expires <= self.clock() or connection_id in self._spent:
+            raise Refusal(404, _GONE)
+        return Ticket(token, connection_id, expires, bool(body[0] & _STATEFUL))
 
-    def open(self, ticket: Ticket, connection: "Connection") -> None:
-        """The ticket is used from here on by `connection`."""
-        self._waiting.pop(ticket.token, None)
-        ticket.connection = connection
+    def spend(self, connection_id: str, expires: float) -> None:
+        """The connection has ended: its token, good until `expires`, opens nothing more."""
+        if expires > self.clock():
+            self._spent[connection_id] = expires
 
-    def forget(self, ticket: Ticket) -> None:
-        """The connection is gone, and its token opens nothing more."""
-        self._tickets.pop(ticket.token, None)
+    def is_spent(self, connection_id: str) -> bool:
+        """Whether the connection has ended, and its token would be good still."""
+        return connection_id in self._spent
 
-    def expire(self, now: float) -> None:
-        """Forget what was negotiated and not opened in time."""
-        for token, ticket in tuple(self._waiting.items()):
-            if ticket.expires > now:
-                break  # all wait equally long, so the rest is younger
-            del self._waiting[token]
-            self.forget(ticket)
-
-    def new_connection_id(self) -> str:
-        """An id that nobody can guess; it begins with the node's, so that sends find their way."""
-        return self._node_id + secrets.token_urlsafe(16)
+    def expire(self) -> None:
+        """Forget tokens that are too old to open anything. Called now and then."""
+        now = self.clock()
+        for connection_id in [each for each, end in self._spent.items() if end <= now]:
+            del self._spent[connection_id]
 
 
-def node_of_token(token: str, keys: tuple[str, ...]) -> str | None:
-    """The id of the node that gave out `token`, `None` where no node with these keys did."""
+def connection_id_of(token: str) -> str | None:
+    """The id of the connection that `token` is for, unchecked; `None` where it is no token.
+
+    Who holds a token whose id is that of an open connection has the token of that connection:
+    nobody can find another one with the same id.
+    """
+    raw = _decode(token)
+    return _id_of(token, raw[0]) if raw is not None else None
+
+
+def new_connection_id() -> str:
+    """An id, which nobody can guess, for a connection that was not negotiated."""
+    return secrets.token_urlsafe(_ID_BYTES)
+
+
+def _decode(token: str) -> bytes | None:
+    if len(token) != _TOKEN_LENGTH:
+        return None
     try:
         raw = base64.urlsafe_b64decode(token)
     except ValueError:
         return None
-    body, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
-    if len(body) != NODE_ID_BYTES + _NONCE_BYTES:
-        return None
-    if any(hmac.compare_digest(mac, _mac(body, key)) for key in keys):
-        return body[:NODE_ID_BYTES].hex()
-    return None
+    # There is one way to write a token, as its text counts where it is an id.
+    return raw if base64.urlsafe_b64encode(raw).decode() == token else None
 
 
-def _sign(node_id: bytes, key: str) -> str:
-    body = node_id + secrets.token_bytes(_NONCE_BYTES)
-    return base64.urlsafe_b64encode(body + _mac(body, key)).decode()
+def _id_of(token: str, flags: int) -> str:
+    if flags & _IS_ID:
+        return token
+    # Without a key: an id stays the same when keys are replaced. It does not tell the token.
+    digest = hashlib.sha256(b"connection id:" + token.encode()).digest()
+    return base64.urlsafe_b64encode(digest[:_ID_BYTES]).decode()
 
 
-def _mac(body: bytes, key: str) -> bytes:
-    return hmac.digest(key.encode(), b"connection token:" + body, hashlib.sha256)[:_MAC_BYTES]
+def _tag(nonce: bytes, access: ClientAccess) -> bytes:
+    """What tells one user from another; no user at all is one as well."""
+    user = (
+        b"\1" + access.user_id.encode("utf-8", "surrogatepass")
+        if access.user_id is not None
+        else b""
+    )
+    return hashlib.sha256(nonce + user).digest()[:_USER_BYTES]
+
+
+def _mac(body: bytes, access: ClientAccess, key: str) -> bytes:
+    text = b"connection token:" + body + access.hub.lower().encode()
+    return hmac.digest(key.encode(), text, "sha256")[:_MAC_BYTES]

@@ -21,7 +21,7 @@ def main(port: int) -> None:
     text = format_connection_string(named_localhost(url), EMULATOR_KEY)
     facts = {"service": {"url": url, "connectionString": text}}
     settings = ServiceSettings(keep_alive_interval=KEEP_ALIVE, client_timeout=CLIENT_TIMEOUT)
-    uvloop.run(serve(settings, listener, ready=lambda: print(json.dumps(facts), flush=True)))
+    uvloop.run(serve(settings, listener, ready=lambda _: print(json.dumps(facts), flush=True)))
 
 
 if __name__ == "__main__":

@@ -56,26 +56,29 @@ async def add_user(call: Call) -> None:
     """PUT /api/hubs/{hub}/users/{user}/groups/{group}"""
     user, group = call.names["user"], call.names["group"]
     ttl = call.query.integer("ttl", least=0, most=_MAX_TTL)
+    # First, so that who connects while this is under way finds it in the store.
+    if not call.is_forwarded:
+        await call.node.store.add(call.hub, user, group, ttl)
     hub = call.local_hub
     if hub is not None:
         for connection in hub.users.get(user, ()):
             call.node.registry.add_to_group(hub, group, connection)
-    # No turn of the loop has passed: who connects from here on finds it in the store.
-    await call.node.store.add(call.hub, user, group, ttl)
 
 
 async def remove_user(call: Call) -> None:
     """DELETE /api/hubs/{hub}/users/{user}/groups/{group}"""
+    if not call.is_forwarded:
+        await call.node.store.remove(call.hub, call.names["user"], call.names["group"])
     for connection in _of_user(call):
         _leave(call, connection, call.names["group"])
-    await call.node.store.remove(call.hub, call.names["user"], call.names["group"])
 
 
 async def remove_user_from_all(call: Call) -> None:
     """DELETE /api/hubs/{hub}/users/{user}/groups, the groups of single connections too"""
+    if not call.is_forwarded:
+        await call.node.store.remove_all(call.hub, call.names["user"])
     for connection in _of_user(call):
         _leave_all(call, connection)
-    await call.node.store.remove_all(call.hub, call.names["user"])
 
 
 def _of_user(call: Call) -> tuple[Connection, ...]:

@@ -1,6 +1,6 @@
 """Every operation of the REST API, once. Routing, the OpenAPI document and docs come from here."""
 
-from typing import Any, Final
+from typing import Final
 
 from hubbub.service.operations import (
     close,
@@ -12,56 +12,25 @@ from hubbub.service.operations import (
     send,
     tokens,
 )
-from hubbub.service.operations.operation import OURS, Body, Operation, Parameter
+from hubbub.service.operations.operation import OURS, Body, Join, Operation, Reach
+from hubbub.service.operations.parameters import (
+    COMPLETED,
+    EXCLUDED,
+    EXISTS,
+    FILTER,
+    MINUTES,
+    NO_CONNECTION,
+    NO_STREAM,
+    PAGING,
+    PAYLOAD,
+    REASON,
+    STREAM_ERROR,
+    STREAM_REASON,
+    TTL,
+    USER_ID,
+)
 
 __all__ = ["OPERATIONS", "PREVIEW_OPERATIONS"]
-
-_TEXT: Final[dict[str, Any]] = {"type": "string"}
-_TEXTS: Final[dict[str, Any]] = {"type": "array", "items": {"type": "string"}}
-_INT32: Final = 2**31 - 1
-
-_EXCLUDED: Final = Parameter("excluded", "Connections that are left out; may be repeated.", _TEXTS)
-_REASON: Final = Parameter("reason", "What the clients are told.", _TEXT)
-_FILTER: Final = Parameter(
-    "filter", "An OData filter of connections, as in `startswith(userId, 'a')`.", _TEXT
-)
-_TTL: Final = Parameter(
-    "ttl",
-    "Seconds. Absent: up to a year, the newest 100 of a user. 0: only those now connected.",
-    {"type": "integer", "format": "int32", "minimum": 0, "maximum": _INT32},
-)
-_USER_ID: Final = Parameter("userId", "Whose token it is.", _TEXT)
-_MINUTES: Final = Parameter(
-    "minutesToExpire",
-    "Minutes that the token lasts; default 60.",
-    {"type": "integer", "format": "int32", "minimum": 1, "maximum": _INT32},
-)
-_COMPLETED: Final = Parameter("completed", "Whether the stream ends here.", {"type": "boolean"})
-_STREAM_REASON: Final = Parameter("reason", "The error that ends the stream, if one does.", _TEXT)
-_STREAM_ERROR: Final = Parameter("error", "The same under the name that the SDK uses.", _TEXT)
-_PAGING: Final = (
-    Parameter(
-        "maxPageSize",
-        "Entries of one page; default 100.",
-        {"type": "integer", "format": "int32", "minimum": 1, "maximum": 200},
-    ),
-    Parameter(
-        "top",
-        "Entries of all pages together.",
-        {"type": "integer", "format": "int32", "minimum": 1, "maximum": _INT32},
-    ),
-    Parameter("continuationToken", "Where to go on, as nextLink has it.", _TEXT),
-)
-_PAYLOAD: Final = Body(
-    {
-        "application/json": "PayloadMessage",
-        "application/octet-stream": "Records",
-        "application/x-msgpack": "PayloadMessage",
-    }
-)
-_EXISTS: Final = ("HEAD", "GET")
-_NO_CONNECTION: Final = (404, "Error.Connection.NotExisted")
-_NO_STREAM: Final = (404, "Error.Stream.NotExisted")
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation(
@@ -71,8 +40,9 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Send to every connection of the hub.",
         handler=send.send_to_all,
         status=202,
-        query=(_EXCLUDED,),
-        body=_PAYLOAD,
+        join=Join.NONE,
+        query=(EXCLUDED,),
+        body=PAYLOAD,
         bare=True,
     ),
     Operation(
@@ -82,7 +52,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Send to every connection of a user.",
         handler=send.send_to_user,
         status=202,
-        body=_PAYLOAD,
+        join=Join.NONE,
+        body=PAYLOAD,
         bare=True,
     ),
     Operation(
@@ -92,7 +63,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Send to one connection.",
         handler=send.send_to_connection,
         status=202,
-        body=_PAYLOAD,
+        join=Join.NONE,
+        body=PAYLOAD,
         bare=True,
     ),
     Operation(
@@ -102,8 +74,9 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Send to every connection in a group.",
         handler=send.send_to_group,
         status=202,
-        query=(_EXCLUDED,),
-        body=_PAYLOAD,
+        join=Join.NONE,
+        query=(EXCLUDED,),
+        body=PAYLOAD,
         bare=True,
     ),
     Operation(
@@ -113,7 +86,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Close one connection.",
         handler=close.close_connection,
         status=200,
-        query=(_REASON,),
+        join=Join.ONE,
+        query=(REASON,),
         errors=((404, "Warning.Connection.NotExisted"),),
         v1_status=202,
         v1_handler=close.close_connection_v1,
@@ -125,7 +99,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Close every connection of the hub.",
         handler=close.close_all,
         status=204,
-        query=(_EXCLUDED, _REASON),
+        join=Join.NONE,
+        query=(EXCLUDED, REASON),
     ),
     Operation(
         id="closeGroup",
@@ -134,7 +109,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Close every connection in a group.",
         handler=close.close_group,
         status=204,
-        query=(_EXCLUDED, _REASON),
+        join=Join.NONE,
+        query=(EXCLUDED, REASON),
     ),
     Operation(
         id="closeUser",
@@ -143,42 +119,47 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Close every connection of a user.",
         handler=close.close_user,
         status=204,
-        query=(_EXCLUDED, _REASON),
+        join=Join.NONE,
+        query=(EXCLUDED, REASON),
     ),
     Operation(
         id="connectionExists",
-        methods=_EXISTS,
+        methods=EXISTS,
         path="/connections/{connectionId}",
         summary="Whether a connection is there.",
         handler=existence.connection_exists,
         status=200,
+        join=Join.ONE,
         errors=((404, "Warning.Connection.NotExisted"),),
     ),
     Operation(
         id="groupExists",
-        methods=_EXISTS,
+        methods=EXISTS,
         path="/groups/{group}",
         summary="Whether a connection is in a group.",
         handler=existence.group_exists,
         status=200,
+        join=Join.ONE,
         errors=((404, "Warning.Group.NotExisted"),),
     ),
     Operation(
         id="userExists",
-        methods=_EXISTS,
+        methods=EXISTS,
         path="/users/{user}",
         summary="Whether a user has a connection.",
         handler=existence.user_exists,
         status=200,
+        join=Join.ONE,
         errors=((404, "Warning.User.NotExisted"),),
     ),
     Operation(
         id="userIsInGroup",
-        methods=_EXISTS,
+        methods=EXISTS,
         path="/users/{user}/groups/{group}",
         summary="Whether a user has been put into a group, connected or not.",
         handler=existence.user_is_in_group,
         status=200,
+        join=Join.HERE,
         errors=((404, "Info.User.NotInGroup"),),
     ),
     Operation(
@@ -188,7 +169,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Put a connection into a group, for as long as it lasts.",
         handler=groups.add_connection,
         status=200,
-        errors=(_NO_CONNECTION,),
+        join=Join.ONE,
+        errors=(NO_CONNECTION,),
     ),
     Operation(
         id="removeConnectionFromGroup",
@@ -197,6 +179,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Take a connection out of a group.",
         handler=groups.remove_connection,
         status=200,
+        join=Join.ONE,
         v1_handler=groups.remove_connection_v1,
     ),
     Operation(
@@ -206,6 +189,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Take a connection out of all groups.",
         handler=groups.remove_connection_from_all,
         status=200,
+        join=Join.ONE,
     ),
     Operation(
         id="addUserToGroup",
@@ -214,7 +198,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Put a user into a group, with connections that are still to come.",
         handler=groups.add_user,
         status=200,
-        query=(_TTL,),
+        join=Join.ALL,
+        query=(TTL,),
         v1_status=202,
     ),
     Operation(
@@ -224,6 +209,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Take a user out of a group, with all connections.",
         handler=groups.remove_user,
         status=204,
+        join=Join.ALL,
         v1_status=202,
     ),
     Operation(
@@ -233,6 +219,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Take a user out of all groups, with all connections.",
         handler=groups.remove_user_from_all,
         status=204,
+        join=Join.ALL,
         v1_status=200,
     ),
     Operation(
@@ -242,8 +229,9 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Make a token with which a client connects.",
         handler=tokens.generate_token,
         status=200,
+        join=Join.HERE,
         since="2022-11-01",
-        query=(_USER_ID, _MINUTES),
+        query=(USER_ID, MINUTES),
         result="Token",
     ),
     Operation(
@@ -253,8 +241,9 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Send, join, leave or close for the connections that a filter chooses.",
         handler=execute.execute,
         status=202,
+        join=Join.ALL,
         since="2023-07-01",
-        query=(_FILTER,),
+        query=(FILTER,),
         body=Body({"application/json": "Commands"}),
     ),
     Operation(
@@ -264,11 +253,12 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Invoke a method of one client and return its result.",
         handler=invoke.invoke_connection,
         status=200,
+        join=Join.ONE,
         since="2024-12-01",
-        body=_PAYLOAD,
+        body=PAYLOAD,
         result="InvocationResult",
         errors=(
-            _NO_CONNECTION,
+            NO_CONNECTION,
             (400, "Error.Connection.InvocationFailed"),
             (504, "Error.Connection.Timeout"),
         ),
@@ -280,10 +270,11 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Send an item of a stream to one client.",
         handler=invoke.send_to_stream,
         status=202,
+        join=Join.ONE,
         since="2024-12-01",
-        query=(_COMPLETED,),
+        query=(COMPLETED,),
         body=Body({"application/json": "Item"}),
-        errors=(_NO_CONNECTION, _NO_STREAM),
+        errors=(NO_CONNECTION, NO_STREAM),
     ),
     Operation(
         id="completeStream",
@@ -292,9 +283,10 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="End a stream to one client.",
         handler=invoke.complete_stream,
         status=202,
+        join=Join.ONE,
         since="2024-12-01",
-        query=(_STREAM_REASON, _STREAM_ERROR),
-        errors=(_NO_CONNECTION, _NO_STREAM),
+        query=(STREAM_REASON, STREAM_ERROR),
+        errors=(NO_CONNECTION, NO_STREAM),
     ),
     Operation(
         id="listGroupConnections",
@@ -303,8 +295,9 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="The connections in a group, page by page.",
         handler=presence.list_group_connections,
         status=200,
+        join=Join.MERGED,
         since="2024-12-01",
-        query=_PAGING,
+        query=PAGING,
         result="Connections",
     ),
     Operation(
@@ -314,8 +307,9 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="The connections of the hub, page by page, with users and groups.",
         handler=presence.list_connections,
         status=200,
+        join=Join.MERGED,
         since=OURS,
-        query=(_FILTER, *_PAGING),
+        query=(FILTER, *PAGING),
         result="Connections",
     ),
     Operation(
@@ -325,8 +319,9 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="How many connections the hub has, in `X-Total-Count`.",
         handler=presence.count_connections,
         status=200,
+        join=Join.MERGED,
         since=OURS,
-        query=(_FILTER,),
+        query=(FILTER,),
     ),
     Operation(
         id="listUsers",
@@ -335,8 +330,9 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="The connected users of the hub, page by page, with their connections counted.",
         handler=presence.list_users,
         status=200,
+        join=Join.MERGED,
         since=OURS,
-        query=_PAGING,
+        query=PAGING,
         result="Users",
     ),
     Operation(
@@ -346,6 +342,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="How many users are connected, in `X-Total-Count`.",
         handler=presence.count_users,
         status=200,
+        join=Join.MERGED,
         since=OURS,
     ),
     Operation(
@@ -355,8 +352,9 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="The groups of the hub, page by page, with their connections counted.",
         handler=presence.list_groups,
         status=200,
+        join=Join.MERGED,
         since=OURS,
-        query=_PAGING,
+        query=PAGING,
         result="Groups",
     ),
     Operation(
@@ -366,6 +364,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="How many groups have connections, in `X-Total-Count`.",
         handler=presence.count_groups,
         status=200,
+        join=Join.MERGED,
         since=OURS,
     ),
     Operation(
@@ -375,17 +374,18 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="The groups that a user has been put into, page by page, and until when.",
         handler=presence.list_user_groups,
         status=200,
+        join=Join.HERE,
         since=OURS,
-        query=_PAGING,
+        query=PAGING,
         result="Memberships",
     ),
 )
 
 # Below /api/v1-preview/hub/{hub}, in the singular; where a list is, it has commas.
 PREVIEW_OPERATIONS: Final = (
-    ("", send.send_to_all),
-    ("/user/{user}", send.send_to_user),
-    ("/users/{users}", send.send_to_users),
-    ("/group/{group}", send.send_to_group),
-    ("/groups/{groups}", send.send_to_groups),
+    ("", send.send_to_all, Reach.HUB),
+    ("/user/{user}", send.send_to_user, Reach.USER),
+    ("/users/{users}", send.send_to_users, Reach.USERS),
+    ("/group/{group}", send.send_to_group, Reach.GROUP),
+    ("/groups/{groups}", send.send_to_groups, Reach.GROUPS),
 )

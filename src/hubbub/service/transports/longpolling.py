@@ -4,21 +4,17 @@ What the client sends comes by POST and is given to the connection by the client
 """
 
 import asyncio
-from collections.abc import Callable
 from typing import Final
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from msgspec import Struct
 
 from hubbub.protocol.codec import JSON, MESSAGEPACK, Codec
 from hubbub.service.access import ClientAccess
 from hubbub.service.node import Node
 from hubbub.service.session import Connection
-from hubbub.service.transports.stream import receive_disconnect
 from hubbub.service.wire import Wire
 
-__all__ = ["LongPolling"]
+__all__ = ["LongPolling", "Polled"]
 
 _BINARY: Final = "application/octet-stream"
 _TEXT: Final = "text/plain"
@@ -32,6 +28,15 @@ _WIRES: Final = {
     JSON.name: Wire("polling/json", JSON, _as_it_is),
     MESSAGEPACK.name: Wire("polling/messagepack", MESSAGEPACK, _as_it_is),
 }
+
+
+class Polled(Struct, frozen=True):
+    """The answer to a poll, the `number`th of its connection."""
+
+    number: int
+    status: int
+    media_type: str | None = None
+    body: bytes = b""
 
 
 class LongPolling:
@@ -52,33 +57,39 @@ class LongPolling:
         self._idle_since: float | None = None  # None while a poll waits
         self.connection: Connection = node.connect(access, self)
 
-    async def poll(self, request: Request) -> Response:
-        """Answer one poll: at once where it is the first, else when there is something to say."""
+    async def poll(self, gone: asyncio.Future[None]) -> Polled:
+        """Answer one poll: at once where it is the first, else when there is something to say.
+
+        `gone` is done when the client waits no more. When it has taken the answer, `answered` has
+        to be called.
+        """
         self._polls += 1
         number = self._polls
         self._idle_since = None
         self._changed.set()  # a poll that waits still is displaced by this one
         if self._is_first:
             self._is_first = False
-            return self._answer(number, Response(None, 200, media_type=_BINARY))
-        gone = asyncio.ensure_future(receive_disconnect(request.receive))
+            return Polled(number, 200, _BINARY)
         try:
             async with asyncio.timeout(self._settings.poll_timeout):
                 while number == self._polls and not self._pending and not self._is_closing:
                     self._changed.clear()
                     await _first_of(gone, self._changed)
                     if gone.done():
-                        return self._answer(number, Response(None, 204))  # to nobody
+                        return Polled(number, 204)  # to nobody
         except TimeoutError:
-            return self._answer(number, Response(None, 200, media_type=_TEXT))
-        finally:
-            gone.cancel()
+            return Polled(number, 200, _TEXT)
         if number != self._polls:
-            return Response(None, 204)
+            return Polled(number, 204)
         if self._pending:
-            return self._answer(number, Response(self._take(), 200, media_type=_BINARY))
+            return Polled(number, 200, _BINARY, self._take())
         self.connection.lost()
-        return Response(None, 204)
+        return Polled(number, 204)
+
+    def answered(self, polled: Polled) -> None:
+        """The client has an answer, and may take its time for the next poll."""
+        if polled.number == self._polls:
+            self._idle_since = asyncio.get_running_loop().time()
 
     @property
     def pending(self) -> int:
@@ -102,6 +113,10 @@ class LongPolling:
         """There is no stateful reconnect here, so nothing takes over."""
         self.close()
 
+    def cut(self) -> None:
+        """There is no stateful reconnect here."""
+        self.close()
+
     def is_deserted(self, now: float) -> bool:
         """Whether the last poll ended longer ago than a client may take for the next."""
         return self._idle_since is not None and now - self._idle_since >= self._interval
@@ -115,30 +130,6 @@ class LongPolling:
         self._pending.clear()
         self._pending_bytes = 0
         return data
-
-    def _answer(self, number: int, response: Response) -> Response:
-        """`response` to a poll, after which the client may take its time for the next one."""
-        return _Answer(response, number, self._answered)
-
-    def _answered(self, number: int) -> None:
-        if number == self._polls:
-            self._idle_since = asyncio.get_running_loop().time()
-
-
-class _Answer(Response):
-    """The answer to one poll. It tells when the client has taken it, which may be slowly."""
-
-    def __init__(self, response: Response, number: int, done: Callable[[int], None]) -> None:
-        super().__init__(response.body, response.status_code, media_type=response.media_type)
-        self._number = number
-        self._done = done
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._done(self._number)
 
 
 async def _first_of(gone: asyncio.Future[None], changed: asyncio.Event) -> None:

@@ -45,18 +45,15 @@ class EventStream:
     has_keep_alive = False
 
     def __init__(self, node: Node, access: ClientAccess) -> None:
-        self._node = node
-        self._access = access
         self._limit = node.settings.max_pending_bytes
         self._pending: list[bytes] = [_PREAMBLE]
         self._pending_bytes = 0
         self._changed = asyncio.Event()
         self._is_closing = False
-        self._connection: Connection | None = None
+        self._connection: Connection = node.connect(access, self)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send what is written until either side ends the stream."""
-        self._connection = self._node.connect(self._access, self)
         # Nothing but the end of the request can come from here on.
         gone = asyncio.ensure_future(receive_disconnect(receive))
         gone.add_done_callback(lambda _: self._changed.set())
@@ -82,7 +79,7 @@ class EventStream:
         self._pending.append(data)
         self._pending_bytes += len(data)
         self._changed.set()
-        if self._pending_bytes > self._limit and self._connection is not None:
+        if self._pending_bytes > self._limit:
             self._connection.close_slow()
 
     def close(self) -> None:
@@ -92,6 +89,10 @@ class EventStream:
 
     def abandon(self) -> None:
         """There is no stateful reconnect here, so nothing takes over."""
+        self.close()
+
+    def cut(self) -> None:
+        """There is no stateful reconnect here."""
         self.close()
 
     def is_deserted(self, now: float) -> bool:

@@ -8,11 +8,11 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
-from functools import lru_cache
+from functools import lru_cache, partial
 from http import HTTPStatus
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
@@ -22,7 +22,11 @@ from websockets.utils import accept_key
 from hubbub.protocol.negotiate import WEB_SOCKETS
 from hubbub.service.access import ClientAccess, Refusal, admit_client, check_transport
 from hubbub.service.node import Node
+from hubbub.service.transports.asking import AskingUpgrade
 from hubbub.service.transports.websocket import WebSocketTransport
+
+if TYPE_CHECKING:
+    from hubbub.service.cluster.visits import Visits
 
 __all__ = ["answer_upgrade"]
 
@@ -53,14 +57,26 @@ def answer_upgrade(
     headers: Sequence[tuple[bytes, bytes]],
     socket: asyncio.Transport,
     peers: set[Any],
-) -> WebSocketTransport | None:
+    *,
+    has_asked: bool = False,
+    objection: Refusal | None = None,
+) -> "WebSocketTransport | AskingUpgrade | None":
     """Answer the upgrade request for `target`, a path with its query.
 
-    From here on the `WebSocketTransport` that is returned reads from `socket`, or, where there is
-    none, the socket is closed. Names of headers are in lower case.
+    From here on what is returned reads from `socket`, or, where there is none, the socket is
+    closed. Names of headers are in lower case. Where `has_asked`, other nodes have been asked who
+    has the connection, and one may have an `objection`.
     """
     try:
         access = _admit(node, target, headers)
+        if objection is not None:
+            raise objection
+        node.check_open()
+        if not has_asked and node.cluster is not None and node.has_to_ask(access):
+            return _ask_first(
+                node.cluster.visits, access, socket,
+                partial(answer_upgrade, node, method, target, headers, socket, peers),
+            )  # fmt: skip
         node.check(access)
     except Refusal as refusal:
         path = target.partition("?")[0]
@@ -83,6 +99,18 @@ def answer_upgrade(
     transport.accept(head[:-2] + _NO_CACHE)  # it ends in an empty line
     transport.open(access)
     return transport
+
+
+def _ask_first(
+    visits: "Visits",
+    access: ClientAccess,
+    socket: asyncio.Transport,
+    answer: Callable[..., WebSocketTransport | AskingUpgrade | None],
+) -> AskingUpgrade:
+    asking = AskingUpgrade(visits, access, socket)
+    socket.set_protocol(asking)
+    asking.start(lambda objection: answer(has_asked=True, objection=objection))
+    return asking
 
 
 def _admit(node: Node, target: str, headers: Sequence[tuple[bytes, bytes]]) -> ClientAccess:

@@ -55,6 +55,11 @@ _WIRES: Final = {
 }
 
 
+def websocket_wire(codec: Codec) -> Wire:
+    """Text frames for JSON, binary frames for MessagePack."""
+    return _WIRES[codec.name]
+
+
 class WebSocketTransport(asyncio.Protocol):
     """One WebSocket. Satisfies `session.Transport`."""
 
@@ -167,6 +172,11 @@ class WebSocketTransport(asyncio.Protocol):
         """The client has come back on another socket; this one is of no use any more."""
         self._connection = None
         self.close()
+
+    def cut(self) -> None:
+        """End without a word: a client that is told nothing comes back to its connection."""
+        self._connection = None
+        self._socket.abort()
 
     def is_deserted(self, now: float) -> bool:
         """A socket tells of its end by itself."""

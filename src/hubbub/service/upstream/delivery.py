@@ -66,6 +66,10 @@ class Courier:
     def __repr__(self) -> str:
         return f"Courier(templates={len(self.settings.templates)}, {self.tokens!r})"
 
+    def use_keys(self, keys: Sequence[str]) -> None:
+        """Sign with other keys from here on."""
+        self._keys = keys
+
     def use(self, settings: UpstreamSettings) -> None:
         """Go by other settings from here on; what is on its way is not touched."""
         has_new_identity = settings.identity != self.settings.identity

@@ -7,6 +7,7 @@ in order: the next is not sent before the app has answered. Other connections do
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from hubbub.protocol.codec import JSON
@@ -63,6 +64,8 @@ class Upstream:
             settings.access_keys, self.source.current, url=settings.url
         )
         self.source.changed = self._use
+        # Called with the id of a connection that has ended and of which nothing is left to tell.
+        self.settled: Callable[[str], None] = lambda connection_id: None
         # How many deliveries ended how, by category and kind.
         self.outcomes: Counter[tuple[str, Kind]] = Counter()
         self.repetitions = 0
@@ -118,10 +121,25 @@ class Upstream:
     def closed(self, connection: "Connection") -> None:
         """`connection`, which was open, has ended."""
         self.streaming.lost(connection)
-        if self._finds(_event(connection, CONNECTIONS, DISCONNECTED)):
+        if self.end_of(connection) is not None:
             self._put(connection, Ended(connection.close_reason))
         if connection.inbox is not None:
             connection.inbox.release()
+
+    def disown(self, connection: "Connection") -> None:
+        """`connection` has ended, which another node tells the app."""
+        if connection.inbox is not None:
+            connection.inbox.clear()
+
+    def end_of(self, connection: "Connection") -> Event | None:
+        """What the app is to be told when `connection` ends, if it is to be told."""
+        event = _event(connection, CONNECTIONS, DISCONNECTED)
+        return event if self._finds(event) else None
+
+    async def tell(self, event: Event, reason: str) -> None:
+        """Tell the app of the end of a connection of another node, as that one would have."""
+        outcome, template = await self._send(event, _JSON, disconnected_body(reason))
+        self._note(event, outcome, template)
 
     def receive(self, connection: "Connection", message: Invocation | StreamInvocation) -> None:
         """The client of `connection` calls a method. Needs a template, see `is_configured`."""
@@ -190,6 +208,8 @@ class Upstream:
                     _fail(connection, pending)
                 if inbox.first is pending:
                     inbox.drop_first()
+            if not connection.is_live:
+                self.settled(connection.id)
         finally:
             connection.inbox = None
             inbox.clear()

@@ -65,6 +65,10 @@ class Streams:
     def __len__(self) -> int:
         return len(self._open)
 
+    def open_ids(self) -> tuple[str, ...]:
+        """The ids of the streams that are open."""
+        return tuple(self._open)
+
     def open(self, stream_id: str) -> Stream:
         """Take up a stream that the client asks for."""
         stream = self._open[stream_id] = Stream(stream_id)

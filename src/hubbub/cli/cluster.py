@@ -1,0 +1,107 @@
+"""`hubbub nodes` and `hubbub drain`: looking at and after the nodes of one service."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import click
+import msgspec
+
+from hubbub.errors import ConfigError
+from hubbub.service.backplane.engine import Engine, redis_engine
+from hubbub.service.backplane.sharedsettings import SharedKeys, new_key
+from hubbub.service.cluster.channel import EVERY_NODE, node_channel
+from hubbub.service.cluster.parcel import Drain, encode_parcel
+from hubbub.service.leases import NodeFacts
+
+__all__ = ["drain", "nodes", "shared_key"]
+
+_T = TypeVar("_T")
+_backplane = click.option(
+    "--backplane",
+    envvar="HUBBUB_BACKPLANE",
+    required=True,
+    help="What joins the nodes, as redis://HOST:PORT.",
+)
+
+
+@click.command()
+@_backplane
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def nodes(backplane: str, as_json: bool) -> None:
+    """List the nodes of a service: what each is doing, and since when.
+
+    \b
+      hubbub nodes --backplane redis://localhost:6379
+    """
+    found = sorted(_with(backplane, lambda engine: engine.leases.live()), key=lambda each: each.id)
+    if as_json:
+        click.echo(json.dumps({"nodes": msgspec.to_builtins(found)}))
+        return
+    if not found:
+        click.echo("No node is running.")
+    for facts in found:
+        click.echo(_line(facts, time.time()))
+
+
+@click.command()
+@_backplane
+@click.argument("node", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def drain(backplane: str, node: str | None, as_json: bool) -> None:
+    """Have the clients of NODE, or of all nodes, connect elsewhere, a few at a time.
+
+    A node that is drained says so to those who ask for its health (503), so that a balancer leaves
+    it out. It goes on until it is stopped.
+
+    \b
+      hubbub drain 1f0c9a3e5b7d2468 --backplane redis://localhost:6379
+    """
+    channel = EVERY_NODE if node is None else node_channel(node)
+
+    async def publish(engine: Engine) -> int:
+        return await engine.backplane.publish(channel, encode_parcel(Drain()))
+
+    count = _with(backplane, publish)
+    if not count:
+        raise ConfigError(
+            "No node is running."
+            if node is None
+            else f"There is no node {node}. `hubbub nodes` lists those that there are."
+        )
+    click.echo(json.dumps({"drained": count}) if as_json else f"{count} told.")
+
+
+def shared_key(backplane: str, key: str) -> str:
+    """The primary access key of the service there; `key` where it has none yet."""
+    keys = SharedKeys(key, new_key())
+    return _with(backplane, lambda engine: engine.settings.begin(keys)).primary
+
+
+def _with(backplane: str, work: Callable[[Engine], Awaitable[_T]]) -> _T:
+    async def run() -> _T:
+        async with _opened(backplane) as engine:
+            return await work(engine)
+
+    return asyncio.run(run())
+
+
+@asynccontextmanager
+async def _opened(backplane: str) -> AsyncIterator[Engine]:
+    engine = redis_engine(backplane)
+    await engine.backplane.open(lambda channel, data: None, lambda is_connected: None)
+    try:
+        yield engine
+    finally:
+        await engine.backplane.close()
+
+
+def _line(facts: NodeFacts, now: float) -> str:
+    state = "draining" if facts.is_draining else "serving"
+    minutes = max(now - facts.started, 0) / 60
+    return (
+        f"{facts.id}  {state}  {facts.connections} connections  {minutes:.0f} min  {facts.version}"
+    )

@@ -1,0 +1,228 @@
+"""A node's side of a cluster: it opens the way to the others and hands out what comes from them.
+
+What is done about each kind of parcel is in the modules beside this one.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from hubbub.errors import ProtocolError
+from hubbub.service.backplane.engine import Engine
+from hubbub.service.backplane.sharedsettings import KEYS_CHANGED, Watching
+from hubbub.service.calls import Answer, Call
+from hubbub.service.cluster.arrivals import Arrivals
+from hubbub.service.cluster.channel import EVERY_NODE, group_channel, node_channel
+from hubbub.service.cluster.forwarding import Forwarding
+from hubbub.service.cluster.handover import Handover
+from hubbub.service.cluster.life import Life
+from hubbub.service.cluster.parcel import (
+    Drain,
+    Forwarded,
+    Leave,
+    Marker,
+    Parcel,
+    Reply,
+    Visit,
+    decode_parcel,
+    encode_parcel,
+)
+from hubbub.service.cluster.questions import Questions
+from hubbub.service.cluster.subscriptions import Subscriptions
+from hubbub.service.cluster.visits import Visits
+from hubbub.service.leases import LEASE, RENEWAL
+from hubbub.service.operations.operation import Join, Reach
+from hubbub.service.routes import Route
+from hubbub.service.session import Connection
+
+if TYPE_CHECKING:
+    from hubbub.service.node import Node
+
+__all__ = ["Cluster"]
+
+_logger = logging.getLogger("hubbub.service")
+
+
+class Cluster:
+    """What joins one node with the others. `open` it before the node answers anything."""
+
+    def __init__(
+        self, node: "Node", engine: Engine, *, lease: float = LEASE, renewal: float = RENEWAL
+    ) -> None:
+        """From here on `node`, whose store is the engine's, knows that it is one of several.
+
+        `lease` is the engine's, in seconds, and `renewal` is after how many it is renewed.
+        """
+        self._node = node
+        backplane = self.backplane = engine.backplane
+        self.subscriptions = Subscriptions(backplane)
+        self.questions = Questions(backplane, node.settings.answer_timeout)
+        self.arrivals = Arrivals(node, self.subscriptions)
+        self.handover = Handover(
+            node, self, backplane, self.questions, self.subscriptions, self._answer
+        )
+        self.forwarding = Forwarding(
+            node,
+            backplane,
+            self.questions,
+            self.subscriptions.settled,
+            self._answer,
+            published=self.handover.note,
+            arrived=self.handover.done,
+        )
+        self.visits = Visits(
+            node, backplane, self.questions, self.subscriptions, self._answer, self.handover
+        )
+        self.life = Life(
+            node,
+            engine.leases,
+            engine.wills,
+            died=self.questions.lost,
+            moved=self._moved,
+            lease=lease,
+            renewal=renewal,
+        )
+        self.questions.lapsed = self.life.lapsed
+        self._watching = Watching(engine.settings, lambda keys: node.use_keys(keys.access_keys))
+        self._tasks: set[asyncio.Task[None]] = set()
+        node.cluster = self
+        node.registry.group_began = self._group_began
+        node.registry.group_ended = self._group_ended
+
+    def __repr__(self) -> str:
+        return f"Cluster({self.backplane!r}, {self.subscriptions!r}, {self.questions!r})"
+
+    async def open(self) -> None:
+        """Reach the others. Raises `ConfigError` where they cannot be reached."""
+        await self.backplane.open(self._receive, self._changed)
+        for channel in (EVERY_NODE, node_channel(self._node.id)):
+            self.subscriptions.hold(channel)
+        await self.subscriptions.settled()
+        await self._watching.open(self._node.settings.access_keys)
+        await self.life.open()
+
+    async def close(self) -> None:
+        """Leave the others. The node's connections are closed before that."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._watching.close()
+        await self.life.close()
+        await self.forwarding.close()
+        await self.visits.close()
+        await self.handover.close()
+        await self.arrivals.close()
+        await self.backplane.close()
+
+    async def perform(self, route: Route, call: Call) -> Answer | None:
+        """Do a call of the REST API wherever it concerns somebody."""
+        changes_user = route.join is Join.ALL and route.reach is Reach.USER
+        try:
+            return await self.forwarding.perform(route, call)
+        finally:
+            if changes_user:
+                self.arrivals.touch(call.hub, call.names["user"])
+
+    def health(self) -> Answer:
+        """Whether this node can do its part, as a balancer asks; it goes on alone if it has to."""
+        if self.life.is_draining:
+            return _health(503, "draining")
+        return _health(200, "ok" if self.backplane.is_connected else "degraded")
+
+    def arrived(self, connection: Connection) -> None:
+        """A connection has begun on this node."""
+        self.arrivals.arrived(connection)
+
+    def admits(self, connection: Connection) -> bool:
+        """Whether its handshake can be answered at once."""
+        return self.arrivals.admits(connection)
+
+    def left(self, connection: Connection) -> None:
+        """A connection of this node is gone."""
+        self.arrivals.left(connection)
+        self.handover.forget(connection)
+
+    def sweep(self) -> None:
+        """Do what is due. Called about once a second."""
+        now = asyncio.get_running_loop().time()
+        self.subscriptions.sweep(now)
+        self.life.sweep(now)
+        self.handover.sweep(now)
+
+    def _receive(self, channel: str, data: bytes) -> None:
+        if data == KEYS_CHANGED:
+            self._watching.look()
+            return
+        try:
+            parcel = decode_parcel(data)
+        except ProtocolError as error:
+            _logger.warning("something on the backplane is not understood: %s", error)
+            return
+        try:
+            self._take(channel, parcel)
+        except Exception:  # what others send next must be received
+            _logger.exception("what another node sent on %s could not be done", channel)
+
+    def _take(self, channel: str, parcel: Parcel) -> None:
+        if parcel.sender == self._node.id:
+            if parcel.request is not None:
+                self.questions.met(parcel.request)
+            if isinstance(parcel, Visit):
+                self.visits.met(parcel)
+            return
+        match parcel:
+            case Forwarded():
+                if "user" in parcel.names:
+                    self.arrivals.touch(parcel.hub, parcel.names["user"])
+                if self.handover.note(channel, parcel):
+                    self.forwarding.receive(parcel)
+            case Reply():
+                self.questions.take(parcel)
+            case Visit():
+                self.visits.receive(parcel)
+            case Leave():
+                self.visits.leave(parcel)
+            case Marker():
+                self.handover.mark(channel, parcel)
+            case Drain():
+                self._start(self._drain())
+
+    def _answer(self, sender: str, reply: Reply) -> asyncio.Future[int]:
+        return self.backplane.publish(node_channel(sender), encode_parcel(reply))
+
+    def _changed(self, is_connected: bool) -> None:
+        if is_connected:
+            _logger.info("the other nodes can be reached")
+            self.life.rewrite()
+            self._start(self.arrivals.catch_up())
+        else:
+            _logger.warning("the other nodes cannot be reached")
+
+    async def _drain(self) -> None:
+        if self.life.is_draining:
+            return
+        _logger.info("an operator has this node drained")
+        await self.life.begin_draining()
+        for pause in self._node.drain():
+            await asyncio.sleep(pause)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _moved(self, old_id: str, new_id: str) -> None:
+        self.subscriptions.hold(node_channel(new_id))
+        self.subscriptions.release(node_channel(old_id))
+
+    def _group_began(self, hub: str, group: str) -> None:
+        self.subscriptions.hold(group_channel(hub, group))
+
+    def _group_ended(self, hub: str, group: str) -> None:
+        self.subscriptions.release(group_channel(hub, group))
+
+
+def _health(status: int, word: str) -> Answer:
+    answer = Answer.json({"status": word}, (b"x-hubbub-health", word.encode()))
+    return Answer(answer.body, answer.headers, status)

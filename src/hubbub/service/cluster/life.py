@@ -1,0 +1,271 @@
+"""A node's life among others: its lease, what it leaves to them, and what the dead left to it.
+
+The app hears once that a client has gone: from its node while that is known to be alive, else from
+another node, which does what the dead one would have done.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+import hubbub
+from hubbub.protocol.messages import Close
+from hubbub.protocol.webhooks import Event
+from hubbub.service.backplane.backplane import BackplaneError
+from hubbub.service.leases import LEASE, RENEWAL, Leases, NodeFacts, Renewing
+from hubbub.service.session import Connection
+from hubbub.service.tickets import NODE_ID_BYTES
+from hubbub.service.wills import Wills
+
+if TYPE_CHECKING:
+    from hubbub.service.node import Node
+
+__all__ = ["Life"]
+
+_logger = logging.getLogger("hubbub.service")
+# Seconds for which a dead node may still be counted among those who listen: it may only be stopped.
+_LINGERS: Final = 600.0
+_REASON: Final = "The node that had the connection is gone."
+
+
+class Life:
+    """Keeps one node's lease and its wills. `open` it when the others can be reached."""
+
+    def __init__(
+        self,
+        node: "Node",
+        leases: Leases,
+        wills: Wills,
+        *,
+        died: Callable[[str], None],
+        moved: Callable[[str, str], None],
+        lease: float = LEASE,
+        renewal: float = RENEWAL,
+    ) -> None:
+        """`died` is told of each dead node, `moved` of this node's old id and its new one."""
+        self._node = node
+        self._wills = wills
+        self._died = died
+        self._moved = moved
+        self._leases = _Careful(leases, lease)
+        self._renewing = Renewing(
+            self._leases, self._facts, lost=self._lost, died=self._inherit, interval=renewal
+        )
+        self._started = time.time()
+        self.is_draining = False
+        self.has_heirs = False  # other nodes, as far as was known when draining began
+        self._withheld: list[Connection] = []  # ended while it was not known who tells the app
+        self._is_disowned = False
+        self._dead: dict[str, float] = {}
+        self._heirs: set[str] = set()  # dead nodes whose wills are being done
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._leases.renewed = self._tell_withheld
+        node.upstream.settled = self._settled
+
+    def __repr__(self) -> str:
+        return f"Life({self._leases!r}, withheld={len(self._withheld)}, heir_of={self._heirs})"
+
+    async def open(self) -> None:
+        """Take the lease. Raises `BackplaneError`."""
+        await self._renewing.open()
+
+    async def close(self) -> None:
+        """Give the lease up: what is left undone is another's from here on."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self._node.settings.answer_timeout)
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._renewing.close()
+
+    async def begin_draining(self) -> None:
+        """Say that this node wants no more clients, and look who may have those that it has."""
+        self.is_draining = True
+        with suppress(BackplaneError):
+            live = await self._leases.live()
+            self.has_heirs = any(each.id != self._node.id and not each.is_draining for each in live)
+
+    def lapsed(self) -> int:
+        """How many dead nodes may be listening still."""
+        return len(self._dead)
+
+    def opened(self, connection: Connection) -> None:
+        """Leave word of a connection, where the app wants to know of its end."""
+        event = self._node.upstream.end_of(connection)
+        if event is None:
+            return
+        try:
+            will = msgspec.json.encode(event)
+        except (msgspec.MsgspecError, TypeError, UnicodeEncodeError):
+            _logger.warning("%r cannot be left to another node", connection)
+            return
+        self._start(self._write(connection.id, will))
+
+    def closed(self, connection: Connection) -> None:
+        """A connection has ended: tell the app, or leave it to whom it has been left."""
+        if self._is_disowned:
+            self._node.upstream.disown(connection)
+        elif self._leases.is_fresh:
+            self._node.upstream.closed(connection)
+        else:
+            self._withheld.append(connection)
+
+    def rewrite(self) -> None:
+        """The others can be reached again: what could not be left to them is left now."""
+        for connection in self._node.connections:
+            if connection.is_established:
+                self.opened(connection)
+
+    def sweep(self, now: float) -> None:
+        """Forget nodes that have been dead for long."""
+        for node_id in [each for each, end in self._dead.items() if end <= now]:
+            del self._dead[node_id]
+
+    def _facts(self) -> NodeFacts:
+        return NodeFacts(
+            self._node.id,
+            self._started,
+            hubbub.__version__,
+            len(self._node.connections),
+            self.is_draining,
+        )
+
+    def _settled(self, connection_id: str) -> None:
+        """The app knows what it is to know of a connection."""
+        self._start(self._erase(self._node.id, connection_id))
+
+    def _tell_withheld(self) -> None:
+        withheld, self._withheld = self._withheld, []
+        for connection in withheld:
+            self._node.upstream.closed(connection)
+
+    def _lost(self) -> None:
+        """Others have declared this node dead and tell the app of the ends of its connections."""
+        old = self._node.id
+        self._node.id = secrets.token_hex(NODE_ID_BYTES)
+        _logger.error(
+            "other nodes took this one, %s, for dead; its clients connect anew, and it is %s now",
+            old,
+            self._node.id,
+        )
+        for connection in self._withheld:
+            self._node.upstream.disown(connection)
+        self._withheld = []
+        self._is_disowned = True
+        try:
+            for connection in tuple(self._node.connections):
+                connection.close(Close(allow_reconnect=True))
+        finally:
+            self._is_disowned = False
+        self._moved(old, self._node.id)
+
+    def _inherit(self, dead: list[str]) -> None:
+        now = asyncio.get_running_loop().time()
+        for node_id in dead:
+            if node_id not in self._dead:
+                _logger.warning("node %s is dead", node_id)
+            self._dead[node_id] = now + _LINGERS
+            self._died(node_id)
+            if node_id not in self._heirs:
+                self._heirs.add(node_id)
+                self._start(self._execute(node_id))
+
+    async def _execute(self, dead_id: str) -> None:
+        """Do what a dead node has left, as far as nobody else does it."""
+        try:
+            heir_id = self._node.id
+            # What an earlier attempt has moved here and not done is among this node's own.
+            while wills := await self._wills.claim(dead_id, heir_id):
+                doing = (self._do(heir_id, each, will) for each, will in wills.items())
+                await asyncio.gather(*doing)
+            await self._leases.settle(dead_id)
+        finally:
+            self._heirs.discard(dead_id)
+
+    async def _do(self, heir_id: str, connection_id: str, will: bytes) -> None:
+        try:
+            event = msgspec.json.decode(will, type=Event)
+        except msgspec.MsgspecError as error:
+            _logger.warning("the will of %s is not understood: %s", connection_id, error)
+        else:
+            await self._node.upstream.tell(event, _REASON)
+        with suppress(BackplaneError):
+            await self._wills.erase(heir_id, connection_id)
+
+    async def _write(self, connection_id: str, will: bytes) -> None:
+        await self._wills.write(self._node.id, connection_id, will)
+
+    async def _erase(self, node_id: str, connection_id: str) -> None:
+        await self._wills.erase(node_id, connection_id)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        async def run() -> None:
+            with suppress(BackplaneError):  # `rewrite` comes when they can be reached again
+                await work
+
+        task = asyncio.get_running_loop().create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class _Careful:
+    """Leases as one node sees them, who declares nobody dead after it was away. Satisfies `Leases`.
+
+    When all come back from an outage of what keeps the leases, all of these have run out: each gets
+    the time to renew its own.
+    """
+
+    def __init__(self, leases: Leases, lease: float) -> None:
+        self._leases = leases
+        self._lease = lease
+        self._renewed = self._quiet_until = 0.0
+        self._has_failed = False
+        self.renewed: Callable[[], None] = lambda: None
+
+    def __repr__(self) -> str:
+        return f"{self._leases!r}, fresh={self.is_fresh}"
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nobody can have taken this node for dead."""
+        return asyncio.get_running_loop().time() - self._renewed < self._lease
+
+    async def renew(self, facts: NodeFacts) -> bool:
+        """Begin or renew a node's lease; false where it has been declared dead."""
+        begun = asyncio.get_running_loop().time()
+        try:
+            is_alive = await self._leases.renew(facts)
+        except BackplaneError:
+            self._has_failed = True
+            raise
+        if self._has_failed:
+            self._has_failed = False
+            self._quiet_until = begun + self._lease
+        if is_alive:
+            self._renewed = begun
+            self.renewed()
+        return is_alive
+
+    async def end(self, node_id: str) -> None:
+        """Give up a lease."""
+        await self._leases.end(node_id)
+
+    async def live(self) -> list[NodeFacts]:
+        """The nodes whose leases have not run out."""
+        return await self._leases.live()
+
+    async def dead(self) -> list[str]:
+        """The dead nodes that nobody has settled."""
+        if asyncio.get_running_loop().time() < self._quiet_until:
+            return []
+        return await self._leases.dead()
+
+    async def settle(self, node_id: str) -> None:
+        """Nothing is left to do for a dead node."""
+        await self._leases.settle(node_id)

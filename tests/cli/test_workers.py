@@ -1,0 +1,97 @@
+"""`hubbub service --workers`, and the commands that look after nodes, over a real Redis."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.programs import run, running
+from tests.conformance.redisserver import RedisServer, redis_server
+
+PATIENCE = 60.0  # seconds
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+def nodes_of(redis: RedisServer) -> list[dict[str, Any]]:
+    done = run("nodes", "--backplane", redis.url, "--json")
+    assert done.returncode == 0, done.stderr
+    found: list[dict[str, Any]] = json.loads(done.stdout)["nodes"]
+    return found
+
+
+def children_of(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(word) for word in text.split()]
+
+
+@pytest.mark.parametrize("command", ["service", "start"])
+def test_several_processes_need_a_backplane(command: str, tmp_path: Path) -> None:
+    done = run(command, "--workers", "2", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Pass --backplane" in done.stderr
+
+
+def test_a_folder_for_data_and_a_backplane_are_one_too_many(tmp_path: Path) -> None:
+    done = run(
+        "service", "--backplane", "redis://localhost:1", "--data", str(tmp_path), cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert "Leave --data out" in done.stderr
+
+
+def test_a_backplane_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    done = run(
+        "service", "--port", "0", "--workers", "2", "--backplane", "redis://127.0.0.1:1",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "127.0.0.1:1" in done.stderr
+
+
+def test_processes_are_one_service_and_one_that_dies_is_replaced(
+    redis: RedisServer, tmp_path: Path
+) -> None:
+    options = ("service", "--port", "0", "--workers", "2", "--backplane", redis.url)
+    with running(*options, cwd=tmp_path, log=tmp_path / "log") as (process, facts):
+        before = {each["id"] for each in nodes_of(redis)}
+        assert len(before) == 2
+        workers = children_of(process.pid)
+        assert len(workers) == 2
+
+        os.kill(workers[0], signal.SIGKILL)
+        deadline = time.monotonic() + PATIENCE
+        while len({each["id"] for each in nodes_of(redis)} - before) < 1:
+            assert time.monotonic() < deadline
+
+        text = facts["service"]["connectionString"]
+        for _ in range(4):  # whichever of them gets it
+            done = run("users", "list", "chat", "--connection-string", text, "--json")
+            assert done.returncode == 0, done.stderr
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+        log = (tmp_path / "log").read_text()
+        assert "(signal SIGKILL) and is started again" in log
+
+
+def test_a_node_is_drained_by_its_name(redis: RedisServer, tmp_path: Path) -> None:
+    options = ("service", "--port", "0", "--backplane", redis.url)
+    with running(*options, cwd=tmp_path, log=tmp_path / "log"):
+        started = max(nodes_of(redis), key=lambda each: each["started"])
+        unknown = run("drain", "nobody", "--backplane", redis.url)
+        assert unknown.returncode == 2
+        assert "There is no node nobody" in unknown.stderr
+
+        done = run("drain", started["id"], "--backplane", redis.url)
+        assert (done.returncode, done.stdout) == (0, "1 told.\n")
+        deadline = time.monotonic() + PATIENCE
+        while not any(each["is_draining"] for each in nodes_of(redis)):
+            assert time.monotonic() < deadline
