@@ -12,7 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 from hubbub.errors import ConfigError
-from hubbub.functions.jsonfile import parse_json_object, read_json_object
+from hubbub.functions.jsonfile import read_json_object
+from hubbub.protocol.jsontext import parse_json_object
 
 HOST_FILE = "host.json"
 LOCAL_FILE = "local.settings.json"

@@ -5,19 +5,17 @@ wrong with it. Names are compared ignoring case, as .NET's configuration does.
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from msgspec import Struct
 
 from hubbub.errors import ConfigError
+from hubbub.protocol.jsontext import parse_json
 from hubbub.protocol.upstreamtemplate import Template, check_absolute, check_secrets, check_url
 
 __all__ = ["Identity", "SecretSource", "UpstreamSettings", "parse_upstream_settings"]
 
-_COMMENT: Final = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
-_TRAILING_COMMA: Final = re.compile(r'"(?:\\.|[^"\\])*"|,(?=\s*[}\]])', re.DOTALL)
 _MAX_RETRIES: Final = 10
 _MAX_TIMEOUT: Final = 3600.0  # seconds
 _IDENTITIES: Final = ("service", "tokenendpoint", "azure")
@@ -62,7 +60,7 @@ def parse_upstream_settings(
 
     `environment` holds settings that win, such as UpstreamSettings__Templates__0__UrlTemplate.
     """
-    section = _Section(_parse(text, name), name)
+    section = _Section(parse_json(text, name), name)
     found = section.section("UpstreamSettings")
     if found is None:
         properties = section.section("properties") or section
@@ -133,27 +131,6 @@ class _Section:
     def leftovers(self) -> Iterator[str]:
         for name, _ in self._members.values():
             yield f"{self.where}: {name} is not known and has no effect."
-
-
-def _parse(text: str, name: str) -> Any:
-    plain = _TRAILING_COMMA.sub(_blank, _COMMENT.sub(_blank, text))
-    try:
-        return json.loads(plain)
-    except json.JSONDecodeError as error:
-        raise ConfigError(
-            f"{name} line {error.lineno}, column {error.colno}: this is not valid JSON "
-            f"({error.msg}). Correct that line."
-        ) from None
-    except ValueError as error:  # a number of thousands of digits
-        raise ConfigError(f"{name} is not valid JSON ({error}). Correct it.") from None
-    except RecursionError:
-        raise ConfigError(f"{name} is nested too deeply to be settings. Correct it.") from None
-
-
-def _blank(match: re.Match[str]) -> str:
-    """Replace all but strings by spaces, so that line and column numbers stay true."""
-    found = match.group()
-    return found if found.startswith('"') else re.sub(r"[^\n]", " ", found)
 
 
 def _with_environment(entries: list[Any], environment: Mapping[str, str]) -> list[Any]:
