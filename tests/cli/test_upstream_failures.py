@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.cli.upstream_app import WEBHOOKS, Answer, Result, app, check, functions, settings
 
+from hubbub.protocol import challenge
 from hubbub.protocol.webhooks import receive_webhook
 from hubbub.service.settings import EMULATOR_KEY
 
@@ -16,6 +17,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to be in."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HUBBUB_ACCESS_KEY", raising=False)
+    monkeypatch.delenv("AzureSignalRConnectionString", raising=False)
     return tmp_path
 
 
@@ -38,6 +40,39 @@ def test_a_wrong_key_is_explained() -> None:
 def test_a_missing_system_key_is_explained() -> None:
     with app(lambda *_: Answer(401)):
         explained(check("--probe"), "answered 401", "?code=KEY", "signalr_extension")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        (challenge.SYSTEM_KEY, ["?code=KEY", "signalr_extension"]),
+        (challenge.ACCESS_KEY, ["another access key", "compare the AccessKey"]),
+        (challenge.NO_ACCESS_KEY, ["no access key to check", "connection string in its settings"]),
+        (challenge.FULL_SIGNATURE, ["set SignBody in the template"]),
+    ],
+)
+def test_which_check_of_a_function_app_has_failed_is_explained(
+    wanted: str, words: list[str]
+) -> None:
+    with app(lambda *_: Answer(401, challenge=wanted)):
+        result = check("--probe")
+
+    explained(result, "answered 401", *words)
+    assert ("signalr_extension" in result.text) == (wanted == challenge.SYSTEM_KEY)
+
+
+def test_the_key_of_the_connection_string_in_the_environment_signs_the_probe(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = "Endpoint=http://localhost;Port=8888;AccessKey=another-key;Version=1.0;"
+    monkeypatch.setenv("AzureSignalRConnectionString", other)
+    with app(functions):
+        explained(check("--probe"), "another access key")
+        assert check("--probe", "--access-key", EMULATOR_KEY).status == 0
+        monkeypatch.setenv(
+            "AzureSignalRConnectionString", other.replace("another-key", EMULATOR_KEY)
+        )
+        assert check("--probe").status == 0
 
 
 def test_missing_credentials_of_another_app_are_explained() -> None:

@@ -46,6 +46,7 @@ class Answer(NamedTuple):
     body: bytes = b""
     reason: str | None = None
     location: str | None = None
+    challenge: str | None = None
 
 
 Behave = Callable[[dict[str, str], bytes], Answer]
@@ -62,6 +63,8 @@ def app(behave: Behave, path: str = WEBHOOKS) -> Iterator[str]:
             self.send_response(answer.status, answer.reason)
             if answer.location is not None:
                 self.send_header("Location", answer.location)
+            if answer.challenge is not None:
+                self.send_header("WWW-Authenticate", answer.challenge)
             self.send_header("Content-Length", str(len(answer.body)))
             self.end_headers()
             self.wfile.write(answer.body)

@@ -14,6 +14,7 @@ from hubbub.functions.access import Level, parse_level
 from hubbub.functions.function import FunctionError
 from hubbub.functions.host import Host, HostOptions
 from hubbub.functions.keys import HostKeys, KeyStore, default_folder, new_key
+from hubbub.protocol.challenge import SYSTEM_KEY
 
 Load = Callable[..., Host]
 
@@ -91,7 +92,10 @@ async def test_the_header_counts_before_the_query(guarded: Host) -> None:
 async def test_a_webhook_asks_for_the_system_key(guarded: Host, key: str, status: int) -> None:
     url = f"/runtime/webhooks/signalr?code={key.replace(' ', '+')}"
 
-    assert (await call(guarded, "POST", url)).status == status
+    answer = await call(guarded, "POST", url)
+
+    assert answer.status == status
+    assert answer.header("www-authenticate") == (SYSTEM_KEY if status == 401 else None)
 
 
 @pytest.mark.parametrize("path", ["host/status", "functions", "functions/hello", "host/keys"])
@@ -151,6 +155,18 @@ def test_keys_are_made_once_in_the_shapes_of_the_original(tmp_path: Path) -> Non
     assert stat.S_IMODE(host_file.stat().st_mode) == 0o600
     assert len({made.master, *made.function.values(), *made.system.values(), *own.values()}) == 4
     assert sorted(path.name for path in host_file.parent.iterdir()) == ["hello.json", "host.json"]
+
+
+def test_a_system_key_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path)
+    first = store.system("signalr_extension")
+    assert store.host().system == {"signalr_extension": first}
+    store.set_host(HostKeys("the master"))
+
+    again = store.system("signalr_extension")
+
+    assert again not in {"", first}
+    assert KeyStore(tmp_path).system("signalr_extension") == again
 
 
 def test_a_new_key_has_the_length_and_the_letters_of_the_originals() -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests.functions.apps import Answer, Service, call
 
 from hubbub.functions.host import Host
+from hubbub.protocol import challenge
 
 Load = Callable[..., Host]
 
@@ -259,6 +260,25 @@ async def test_a_webhook_is_checked_before_its_function_runs(
 
     assert (answer.status, answer.body) == (status, b"")
     assert stage.runs == (1 if status == 200 else 0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "signed_by", "wanted"),
+    [
+        (SETTINGS, "another key", challenge.ACCESS_KEY),
+        (SETTINGS | {"HUBBUB_FULL_WEBHOOK_SIGNATURE": "1"}, None, challenge.FULL_SIGNATURE),
+        ({}, "another key", challenge.NO_ACCESS_KEY),
+    ],
+)
+async def test_a_refusal_says_which_check_has_failed(
+    load: Load, settings: dict[str, str], signed_by: str | None, wanted: str
+) -> None:
+    host = load(trigger(), settings)
+
+    signature = sign() if signed_by is None else sign(key=signed_by)
+    answer = await tell(host, message(), X_ASRS_Signature=signature)
+
+    assert (answer.status, answer.header("www-authenticate")) == (401, wanted)
 
 
 async def test_every_key_of_the_setting_is_good(load: Load) -> None:

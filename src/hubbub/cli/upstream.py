@@ -9,9 +9,11 @@ from typing import Any, Final
 import click
 import uvloop
 
+from hubbub.cli.calling import SETTING
 from hubbub.cli.upstreamoptions import FILE_NAME, settings_path
 from hubbub.errors import ConfigError
 from hubbub.protocol.codec import JSON, MESSAGEPACK
+from hubbub.protocol.endpoints import parse_connection_string
 from hubbub.protocol.upstreamsettings import UpstreamSettings
 from hubbub.protocol.upstreamtemplate import Template, mismatch
 from hubbub.protocol.webhooks import CONNECTIONS, MESSAGES, Event
@@ -47,7 +49,12 @@ _keys = click.option(
     "access_keys",
     multiple=True,
     envvar="HUBBUB_ACCESS_KEY",
-    help="What signs the event; twice for two keys. Default: the emulator's.",
+    help="What signs the event; twice for two keys. Default: the connection string's.",
+)
+_connection = click.option(
+    "--connection-string",
+    envvar=SETTING,
+    help=f"Where the access key is. Default: the environment's {SETTING}, else the emulator's.",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
@@ -99,6 +106,7 @@ def list_templates(config: Path | None, as_json: bool) -> None:
 @click.argument("event")
 @_config
 @_keys
+@_connection
 @click.option("--probe", is_flag=True, help="Send the event too. The app runs what it runs for it.")
 @_json
 def check(
@@ -107,6 +115,7 @@ def check(
     event: str,
     config: Path | None,
     access_keys: tuple[str, ...],
+    connection_string: str | None,
     probe: bool,
     as_json: bool,
 ) -> None:
@@ -131,7 +140,8 @@ def check(
     lines = _explain_choice(path, settings, reasons, happened)
     fine = chosen is not None
     if chosen is not None and probe:
-        sent = _send(settings, happened, access_keys, [], waits=category == MESSAGES)
+        signing = access_keys or _keys_of(connection_string)
+        sent = _send(settings, happened, signing, [], waits=category == MESSAGES)
         facts["probe"] = _probe_facts(sent, happened)
         lines += ["", *_probe_lines(sent, happened)]
         fine = sent.outcome.is_success
@@ -146,6 +156,7 @@ def check(
 @click.argument("arguments", nargs=-1)
 @_config
 @_keys
+@_connection
 @click.option("--user", help="The user id of the client. Default: an anonymous one.")
 @click.option("--claim", "claims", multiple=True, help="NAME=VALUE, a claim of the client.")
 @click.option("--query", default="", help="The query of the client's address.")
@@ -160,6 +171,7 @@ def trigger(
     arguments: tuple[str, ...],
     config: Path | None,
     access_keys: tuple[str, ...],
+    connection_string: str | None,
     user: str | None,
     claims: tuple[str, ...],
     query: str,
@@ -188,7 +200,7 @@ def trigger(
     sent = _send(
         settings,
         happened,
-        access_keys,
+        access_keys or _keys_of(connection_string),
         [_value(argument) for argument in arguments],
         waits=category == MESSAGES and not send,
         messagepack=messagepack,
@@ -210,6 +222,13 @@ def _read(config: Path | None) -> tuple[str, UpstreamSettings]:
     return str(path), settings
 
 
+def _keys_of(connection_string: str | None) -> tuple[str, ...]:
+    """The access key of a connection string; the emulator's where there is none."""
+    if not connection_string:
+        return (EMULATOR_KEY,)
+    return (parse_connection_string(connection_string).access_key or EMULATOR_KEY,)
+
+
 def _event(hub: str, category: str, event: str, **rest: Any) -> Event:
     connection_id = rest.pop("connection_id", None) or f"probe-{secrets.token_hex(8)}"
     return Event(
@@ -229,7 +248,7 @@ def _send(
     codec = MESSAGEPACK if messagepack else JSON
 
     async def run() -> Probe:
-        courier = Courier(access_keys or (EMULATOR_KEY,), settings)
+        courier = Courier(access_keys, settings)
         try:
             return await send_probe(courier, event, codec, arguments, waits=waits)
         finally:

@@ -35,6 +35,8 @@ from hubbub.functions.request import (
 from hubbub.functions.response import FAILED, NO_CONTENT, NOT_FOUND, Response
 from hubbub.functions.routes import Route, decode_path
 from hubbub.functions.waiting import while_waited_for
+from hubbub.functions.webhook import refusal
+from hubbub.protocol.challenge import SYSTEM_KEY
 from hubbub.protocol.webhooks import STREAM_ID
 
 logger = logging.getLogger("hubbub.functions")
@@ -160,7 +162,8 @@ class HostApp:
         if request.method != "POST":
             return Response(405, ((b"allow", b"POST"),))
         if not self._host.access.allows_webhook(SIGNALR, request.headers, request.query):
-            return UNAUTHORIZED
+            logger.warning("A webhook was refused: it has not the system key %s.", SIGNALR)
+            return refusal(SYSTEM_KEY)
         body = await read_body(request.receive, request.headers, self._host.body_limit)
         answer = self._host.signalr.answer(request.headers, body, self._host.invoker.run_again)
         if STREAM_ID.lower() not in request.headers:

@@ -22,6 +22,7 @@ from hubbub.functions.function import Function, FunctionError, InvocationError
 from hubbub.functions.invoke import Outcome
 from hubbub.functions.response import Response
 from hubbub.functions.settings import AppSettings
+from hubbub.protocol import challenge
 from hubbub.protocol.codec import JSON
 from hubbub.protocol.webhooks import (
     CONNECTED,
@@ -94,6 +95,8 @@ class SignalRTriggers:
             # Of the last two: bytes of a client that JSON only seems to hold.
             logger.warning("A webhook was refused: %s", error)
             status = error.status if isinstance(error, WebhookError) else 400
+            if isinstance(error, WebhookError) and error.challenge:
+                return refusal(error.challenge)
             return Response(404 if self._is_unknown(headers, status) else status)
         outcome = await self._run(listener, webhook, text, members, invoke)
         return _response(webhook, outcome)
@@ -110,7 +113,7 @@ class SignalRTriggers:
         try:
             keys = self._connections.keys(listener.setting)
         except ConfigError as error:
-            raise WebhookError(_UNSIGNED, str(error)) from None
+            raise WebhookError(_UNSIGNED, str(error), challenge.NO_ACCESS_KEY) from None
         if keys is None:
             return
         now = int(time.time()) if self._wants_full else None
@@ -136,6 +139,11 @@ class SignalRTriggers:
             # What the client chooses never hides what the service says.
             members = dict(zip(listener.parameters, arguments, strict=True)) | members
         return await invoke(listener.plan, text, Values(members))
+
+
+def refusal(wanted: str) -> Response:
+    """The 401 for a webhook; `wanted` is one of the challenges, so that the service can say it."""
+    return Response(_UNSIGNED, ((b"www-authenticate", wanted.encode()),))
 
 
 class _CountError(InvocationError):

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct
 
 from hubbub.errors import ProtocolError
+from hubbub.protocol import challenge
 from hubbub.protocol.codec import JSON, MESSAGEPACK, Codec
 from hubbub.protocol.messages import Completion, Invocation, StreamInvocation
 from hubbub.protocol.upstreamsignature import check_full, is_signed, sign_connection, sign_full
@@ -76,11 +77,15 @@ _IDENTITY: Final = (
 
 
 class WebhookError(ProtocolError):
-    """A request that is no webhook, or not one of ours. `status` is the HTTP status for it."""
+    """A request that is no webhook, or not one of ours.
 
-    def __init__(self, status: int, message: str) -> None:
+    `status` is the HTTP status for it, `challenge` what its WWW-Authenticate says, if anything.
+    """
+
+    def __init__(self, status: int, message: str, wanted: str = "") -> None:
         super().__init__(message)
         self.status = status
+        self.challenge = wanted
 
 
 class Event(Struct, frozen=True, kw_only=True):
@@ -226,13 +231,14 @@ def receive_webhook(
             401,
             "The request is unauthorized, please check the Signature. "
             "It was made with another access key than those of this app.",
+            challenge.ACCESS_KEY,
         )
     if now is not None:
         identity = [lower.get(name.lower(), "") for name in _IDENTITY]
         try:
             check_full(lower.get(FULL_SIGNATURE.lower(), ""), identity, body, keys, now=now)
         except ProtocolError as error:
-            raise WebhookError(401, str(error)) from None
+            raise WebhookError(401, str(error), challenge.FULL_SIGNATURE) from None
     return webhook
 
 

@@ -122,6 +122,7 @@ class Courier:
             where=template.shown,
             status=outcome.status,
             reason=outcome.reason,
+            challenge=outcome.challenge,
             body=outcome.body,
             detail=outcome.detail,
             attempts=repeated + 1,
@@ -154,6 +155,7 @@ class Courier:
             kind=Kind.ANSWERED if taken else Kind.STATUS,
             status=reply.status,
             reason=reply.reason,
+            challenge=reply.challenge,
             body=reply.body,
         )
 

@@ -6,6 +6,7 @@ The log, `hubbub upstream check` and `trigger` all say it with these sentences.
 from typing import Final
 from urllib.parse import urlsplit
 
+from hubbub.protocol import challenge
 from hubbub.protocol.webhooks import CONNECTIONS, Event
 from hubbub.service.upstream.outcome import Kind, Outcome
 
@@ -51,6 +52,17 @@ _STATUS_ADVICE: Final = {
     431: "The app takes no headers as large as these: claims, query or method name are long.",
 }
 
+_CHALLENGE_ADVICE: Final = {
+    challenge.SYSTEM_KEY: "The function app wants its system key in the URL: "
+    f"{FUNCTIONS_PATH}?code=KEY, where KEY is the system key signalr_extension.",
+    challenge.ACCESS_KEY: "The app has checked the signature with another access key than this "
+    "service has: compare the AccessKey in its connection string.",
+    challenge.NO_ACCESS_KEY: "The app has no access key to check the signature with: correct the "
+    "connection string in its settings; its log says what is wrong with it.",
+    challenge.FULL_SIGNATURE: "The app wants a signature of time and body that fits: set SignBody "
+    "in the template, compare the AccessKey, and compare the clocks.",
+}
+
 
 def explain(outcome: Outcome, event: Event) -> str:
     """One or two sentences for an outcome that is not a success."""
@@ -81,20 +93,19 @@ def _status_advice(outcome: Outcome, event: Event, name: str) -> str:
 
 
 def _refusal_advice(outcome: Outcome, event: Event, is_functions: bool) -> str:
+    if outcome.challenge in _CHALLENGE_ADVICE:
+        return _CHALLENGE_ADVICE[outcome.challenge]
     if (
         "signature" in outcome.reason.lower()
         or "signature" in outcome.body[:1000].decode(errors="replace").lower()
     ):
-        return (
-            "The app has checked the signature with another access key than this service has: "
-            "compare the AccessKey in its connection string."
-        )
+        return _CHALLENGE_ADVICE[challenge.ACCESS_KEY]
     if outcome.status == 403 and event.category == CONNECTIONS:
         return "The app refuses this connection, or its function for `connected` has failed."
     if is_functions:
         return (
-            "The function app wants its system key in the URL: "
-            f"{FUNCTIONS_PATH}?code=KEY, where KEY is the system key signalr_extension."
+            f"{_CHALLENGE_ADVICE[challenge.SYSTEM_KEY]} If it is there, a sign-in in front of the "
+            "app refuses, or the app has another access key than this service."
         )
     return (
         "The app wants other credentials: set Auth in the template, or a key in the URL. If it "

@@ -39,6 +39,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     where: str = ""
     status: int = 0
     reason: str = ""  # the reason phrase that came with the status
+    challenge: str = ""  # the answer's WWW-Authenticate
     body: bytes = b""
     detail: str = ""  # for the log alone, never for a client
     attempts: int = 1

@@ -24,15 +24,18 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
 class Reply:
-    """What an app has answered: status, reason phrase, content type and body."""
+    """What an app has answered: status, reason phrase, content type, body, and WWW-Authenticate."""
 
-    __slots__ = ("body", "kind", "reason", "status")
+    __slots__ = ("body", "challenge", "kind", "reason", "status")
 
-    def __init__(self, status: int, reason: str, kind: str, body: bytes) -> None:
+    def __init__(
+        self, status: int, reason: str, kind: str, body: bytes, challenge: str = ""
+    ) -> None:
         self.status = status
         self.reason = reason
         self.kind = kind
         self.body = body
+        self.challenge = challenge
 
     def __repr__(self) -> str:
         return f"Reply({self.status}, {len(self.body)} bytes)"
@@ -107,6 +110,7 @@ class AppClient:
                         response.reason or "",
                         response.content_type,
                         await _read(response, limit),
+                        response.headers.get("WWW-Authenticate", ""),
                     )
                 url = _redirected(url, response)
         raise DeliveryError(Kind.REDIRECT, f"It redirects more than {_MAX_REDIRECTS} times.")
