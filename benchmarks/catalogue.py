@@ -7,6 +7,7 @@ from benchmarks.broadcast import broadcast
 from benchmarks.cluster import crossing, workers
 from benchmarks.connection import connects, idle, reconnects
 from benchmarks.figure import Figure
+from benchmarks.functions import functions
 from benchmarks.groups import groups
 from benchmarks.growth import growth
 from benchmarks.ingress import ingress
@@ -35,6 +36,7 @@ BENCHMARKS: Final[dict[str, Callable[[Programs, Size], list[Figure]]]] = {
     "reconnects": reconnects,
     "upstream": upstream,
     "invoke": invoke,
+    "functions": functions,
     "workers": workers,
     "crossing": crossing,
 }
@@ -50,6 +52,7 @@ QUICK: Final = (
     "pings",
     "connects",
     "invoke",
+    "functions",
     "workers",
     "crossing",
 )

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.functions.apps import call
@@ -61,6 +62,34 @@ async def test_a_function_sees_the_request_as_it_was_sent(load: Load) -> None:
     assert seen["route"] == {"id": "a b"}
     assert seen["body"] == "name=bob"
     assert seen["form"] == {"name": "bob"}
+
+
+async def test_a_request_is_the_official_one_also_where_it_is_copied_or_asked_for_nonsense(
+    load: Load, stage: Any
+) -> None:
+    host = load(
+        """
+import copy, stage_of_test
+
+@app.route()
+def keep(req: func.HttpRequest) -> str:
+    stage_of_test.isinstance = isinstance(req, func.HttpRequest)
+    stage_of_test.untouched = copy.copy(req)
+    stage_of_test.nonsense = hasattr(req, "nonsense")
+    form = req.form
+    stage_of_test.same = not hasattr(req, "nonsense") and req.form is form
+    stage_of_test.touched = copy.copy(req)
+    return type(req).__name__
+""",
+    )
+    kind = ("content-type", "application/x-www-form-urlencoded")
+    answer = await call(host, "POST", "/api/keep?q=1", headers=[kind], body=b"name=bob")
+
+    assert answer.text == "HttpRequest"
+    assert (stage.isinstance, stage.nonsense, stage.same) == (True, False, True)
+    for kept in (stage.untouched, stage.touched):
+        assert (kept.method, kept.params["q"], kept.form["name"]) == ("POST", "1", "bob")
+        assert (kept.url, kept.get_body()) == ("http://localhost:7071/api/keep?q=1", b"name=bob")
 
 
 async def test_an_absent_optional_parameter_is_no_route_parameter(load: Load) -> None:

@@ -305,12 +305,6 @@ async def test_an_endpoint_without_a_key_switches_the_check_off_and_says_so(load
     assert any("signatures of its webhooks are not checked" in text for text in host.warnings)
 
 
-async def test_a_full_signature_can_be_demanded(load: Load) -> None:
-    host = load(trigger(), SETTINGS | {"HUBBUB_FULL_WEBHOOK_SIGNATURE": "true"})
-
-    assert (await tell(host, message())).status == 401
-
-
 async def test_arguments_are_names_for_other_bindings(load: Load, service: Service) -> None:
     out = '\n@app.generic_output_binding(arg_name="$return", type="signalR", hubName="{Room}")'
     host = load(

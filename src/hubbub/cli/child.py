@@ -15,6 +15,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Final
 
+from hubbub.cli.logformat import LogFormatter, LogHandler
+
 __all__ = [
     "LOG_LEVELS",
     "inherit",
@@ -35,12 +37,10 @@ def set_up_logging(level: str, *, invocations: logging.Filter | None = None) -> 
 
     `invocations` gives each record the function that it belongs to, in a function host.
     """
-    handler = logging.StreamHandler(sys.stderr)
-    fields = "%(asctime)s %(levelname)s "
+    handler = LogHandler(sys.stderr)
     if invocations is not None:
         handler.addFilter(invocations)
-        fields += "[%(function)s] "
-    handler.setFormatter(_Formatter(fields + "%(message)s"))
+    handler.setFormatter(LogFormatter(has_app=invocations is not None))
     logging.basicConfig(level=level.upper(), handlers=[handler])
     # websockets would say "connection closed" for each.
     for noisy in ("asyncio", "aiohttp", "uvicorn", "websockets"):
@@ -53,21 +53,6 @@ def _is_no_cancellation(record: logging.LogRecord) -> bool:
     import asyncio  # which who logs this has loaded; a supervisor does without it
 
     return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
-
-
-class _Formatter(logging.Formatter):
-    """Leaves the brackets out where a record belongs to no function, and keeps a record one line.
-
-    A peer's text may hold line ends and terminal codes; only an app's own logs may have lines.
-    """
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        keeps = "\n\t" if getattr(record, "function", "") else "\t"
-        record.message = "".join(
-            character if character.isprintable() or character in keeps else ascii(character)[1:-1]
-            for character in record.message
-        )
-        return super().formatMessage(record).replace(" [] ", " ", 1)
 
 
 def raise_file_limit() -> None:

@@ -13,10 +13,11 @@ from urllib.parse import quote, urlsplit
 from hubbub.functions.admin import UNAUTHORIZED, Admin
 from hubbub.functions.context import Context
 from hubbub.functions.cors import Strangers
+from hubbub.functions.expressions import Values
 from hubbub.functions.homepage import homepage
 from hubbub.functions.host import Host
 from hubbub.functions.keys import SIGNALR
-from hubbub.functions.principal import without_principal
+from hubbub.functions.principal import names_principal, without_principal
 from hubbub.functions.reply import Reply
 from hubbub.functions.request import (
     HEADER_LIMIT,
@@ -27,10 +28,11 @@ from hubbub.functions.request import (
     TooLarge,
     format_base,
     format_url,
-    join_headers,
+    has_body,
     limited,
     parse_query,
     read_body,
+    read_headers,
 )
 from hubbub.functions.response import FAILED, NO_CONTENT, NOT_FOUND, Response
 from hubbub.functions.routes import Route, decode_path
@@ -45,6 +47,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+_NO_NAMES = Values({})
 _WEBHOOKS = "runtime/webhooks/signalr"
 
 
@@ -69,32 +72,17 @@ class HostApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
-        if scope["type"] == "http":
-            await self._serve(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await self._live(receive, send)
-        else:  # a function host has no WebSockets
-            await send({"type": "websocket.close", "code": 1000})
-
-    async def _live(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                await self._host.start()
-                await send({"type": "lifespan.startup.complete"})
-            else:
-                await self._host.close()
-                await send({"type": "lifespan.shutdown.complete"})
-                return
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._host.trusts_principal:
+        if scope["type"] != "http":
+            await self._serve_other(scope, receive, send)
+            return
+        headers, size = read_headers(scope["headers"])
+        if not self._host.trusts_principal and names_principal(headers):
             scope = {**scope, "headers": without_principal(scope["headers"])}
-        headers = join_headers(scope["headers"])
+            headers, _ = read_headers(scope["headers"])
         reply = Reply(send, self._host.cors, headers.get("origin"), self._custom)
         request = _Request(scope, receive, headers, reply)
         try:
-            response = await self._answer(request)
+            response = Response(431) if size > HEADER_LIMIT else await self._answer(request)
         except Disconnected:
             return
         except TooLarge:
@@ -107,15 +95,29 @@ class HostApp:
         if "origin" in headers:
             self._strangers.look(headers, reply.headers)
 
+    async def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The life of the host. It has no WebSockets."""
+        if scope["type"] != "lifespan":
+            await send({"type": "websocket.close", "code": 1000})
+            return
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self._host.start()
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self._host.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
     async def _answer(self, request: "_Request") -> Response | None:
         """The response, or None where it was sent already."""
         if request.is_too_long:
             return Response(414)
-        if request.has_too_many_headers:
-            return Response(431)
-        preflight = self._host.cors.preflight(request.method, request.headers)
-        if preflight is not None:
-            return preflight
+        if request.method == "OPTIONS":
+            preflight = self._host.cors.preflight(request.method, request.headers)
+            if preflight is not None:
+                return preflight
         path = decode_path(request.raw_path)
         if path[:6].lower() == "admin/":
             if not self._host.access.is_checked and not request.is_local:
@@ -130,7 +132,7 @@ class HostApp:
             return await self._admin.answer(
                 request.method, path, request.headers, request.query, body, request.base
             )
-        if path.rstrip("/").lower() == _WEBHOOKS:
+        if path[:8].lower() == "runtime/" and path.rstrip("/").lower() == _WEBHOOKS:
             return await self._notify(request)
         found = self._host.routes.find(path, request.method)
         if found is None:
@@ -181,7 +183,9 @@ class HostApp:
         context = Context(plan.function, headers.get("traceparent"), headers.get("tracestate"))
         if route.name in self._host.web:
             return await self._stream(request, route.name, context)
-        body = await read_body(request.receive, headers, self._host.body_limit)
+        body = b""
+        if has_body(request.scope, headers):
+            body = await read_body(request.receive, headers, self._host.body_limit)
         call = HttpCall(
             method=request.method,
             url=format_url(request.scope, headers, request.raw_path),
@@ -190,7 +194,8 @@ class HostApp:
             route=values,
             body=body,
         )
-        outcome = await self._host.invoker.run(plan, call.request(), HttpData(call), context)
+        data = HttpData(call) if plan.evaluates else _NO_NAMES
+        outcome = await self._host.invoker.run(plan, call.request(), data, context)
         if outcome.error is not None:
             return FAILED
         for encoded in outcome.outputs.values():
@@ -226,14 +231,6 @@ class _Request:
     def is_too_long(self) -> bool:
         """Whether the address is over the limit."""
         return len(self.raw_path) + len(self.scope.get("query_string", b"")) > URL_LIMIT
-
-    @property
-    def has_too_many_headers(self) -> bool:
-        """Whether the headers together are over the limit."""
-        size = 0
-        for name, value in self.scope["headers"]:
-            size += len(name) + len(value)
-        return size > HEADER_LIMIT
 
     @property
     def query(self) -> dict[str, str]:

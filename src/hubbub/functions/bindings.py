@@ -6,7 +6,8 @@ the original.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from hubbub.functions.expressions import BindingData
@@ -24,6 +25,7 @@ class OutputBinding(Protocol):
     """A taker of one output."""
 
     takes_none: bool  # whether a returned None is a value for it, and not "no output"
+    is_sent: bool  # whether `send` has anything to do
 
     def encode(self, value: Any) -> Any:
         """Check and convert what the function gave. A InvocationError fails the invocation."""
@@ -40,11 +42,18 @@ class Plan:
     trigger: str  # the parameter that gets the trigger's value
     inputs: Mapping[str, InputBinding]
     outputs: Mapping[str, OutputBinding]
+    # What is the same in every call.
+    returns: OutputBinding | None = field(init=False)  # the `$return` binding
+    out_names: tuple[str, ...] = field(init=False)  # of the `Out` arguments
+    sends: tuple[str, ...] = field(init=False)  # names of the outputs that are sent
+    evaluates: bool = field(init=False)  # whether a binding may want the trigger's names
 
-    @property
-    def returns(self) -> OutputBinding | None:
-        """The `$return` binding."""
-        return self.outputs.get(RETURN)
+    def __post_init__(self) -> None:
+        settle = partial(object.__setattr__, self)
+        settle("returns", self.outputs.get(RETURN))
+        settle("out_names", tuple(name for name in self.outputs if name != RETURN))
+        settle("sends", tuple(name for name, out in self.outputs.items() if out.is_sent))
+        settle("evaluates", bool(self.inputs or self.sends))
 
 
 def unsupported(kind: str, value: Any) -> InvocationError:

@@ -16,7 +16,7 @@ import azure.functions as func
 from hubbub.functions.function import Function
 
 _current: ContextVar["Context | None"] = ContextVar("hubbub_invocation", default=None)
-_running: dict[str, "Context"] = {}  # by invocation id
+_running: dict[str, "Context"] = {}  # by invocation id, those whose threads may log
 _thread_local: Any = threading.local()
 
 
@@ -99,6 +99,7 @@ class Context(func.Context):
     @property
     def thread_local_storage(self) -> Any:
         """A `threading.local`: a thread that sets its `invocation_id` gets its logs attributed."""
+        _running[self._invocation_id] = self
         return _thread_local
 
     @property
@@ -139,10 +140,9 @@ class entered:
 
     def __enter__(self) -> None:
         self._token = _current.set(self._context)
-        _running[self._context.invocation_id] = self._context
 
     def __exit__(self, *_: object) -> None:
-        del _running[self._context.invocation_id]
+        _running.pop(self._context.invocation_id, None)  # there if its threads may ask
         _current.reset(self._token)
 
 
@@ -160,9 +160,11 @@ class InvocationFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Add the two attributes; never drops a record."""
+        if "function" in record.__dict__:
+            return True
         context = _current.get() or _running.get(getattr(_thread_local, "invocation_id", ""))
-        record.__dict__.setdefault("function", context.function_name if context else "")
-        record.__dict__.setdefault("invocation_id", context.invocation_id if context else "")
+        record.function = context.function_name if context else ""
+        record.invocation_id = context.invocation_id if context else ""
         return True
 
 

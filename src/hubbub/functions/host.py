@@ -202,6 +202,7 @@ class Host:
         await self.timers.drain(left)
         for web in self.web.values():
             await web.close()
+        self.invoker.close()
         self._pool.close()
         await self.connections.close()
 

@@ -8,35 +8,35 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import copy_context
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Any
 
-from hubbub.errors import HubbubError
+from msgspec import Struct
+
 from hubbub.functions.bindings import OutputBinding, Plan
 from hubbub.functions.context import Context, Out, RetryContext, entered
+from hubbub.functions.deadline import Deadline, Deadlines
 from hubbub.functions.expressions import BindingData
-from hubbub.functions.function import InvocationError
+from hubbub.functions.function import RETURN, Function, InvocationError
+from hubbub.functions.invocationlog import log_begin, log_end
 from hubbub.functions.threads import ThreadPool
 
 logger = logging.getLogger("hubbub.functions")
-_HERE = str(Path(__file__).parent)
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """How an invocation ended: what each output binding encoded, or the error."""
 
-    outputs: dict[str, Any] = field(default_factory=dict)
+    outputs: Mapping[str, Any] = {}
     returned: Any = None
     error: BaseException | None = None
     raised_by_app: bool = False
 
 
 _CANCELLED = Outcome(error=asyncio.CancelledError())
+_DONE = Outcome()
 
 
 class _Raised(Exception):
@@ -54,47 +54,57 @@ class Invoker:
         self.running = 0
         self.is_draining = False  # nothing is tried again then
         self._pool = pool
-        self._timeout = timeout  # seconds; None: no limit
+        self._deadlines = Deadlines(timeout)  # seconds; None: no limit
 
     def __repr__(self) -> str:
         return f"<Invoker {self.running} running, {self._pool!r}>"
 
+    def close(self) -> None:
+        """End what the limits of time need."""
+        self._deadlines.close()
+
     async def run(self, plan: Plan, value: Any, data: BindingData, context: Context) -> Outcome:
         """Invoke the function of `plan` with the trigger's `value`. Never raises for the app."""
-        return await self._watched(context, partial(self._outcome, plan, value, data, context))
-
-    async def run_web(self, context: Context, serve: Callable[[], Awaitable[None]]) -> Outcome:
-        """Let a web application answer, logged and limited as any other invocation."""
-
-        async def work() -> Outcome:
-            try:
-                async with asyncio.timeout(self._timeout):
-                    await _guarded(serve)
-            except _Raised as raised:
-                return Outcome(error=raised.error, raised_by_app=True)
-            except TimeoutError:
-                return Outcome(error=self._too_long(context))
-            return Outcome()
-
-        return await self._watched(context, work)
-
-    async def _watched(self, context: Context, work: Callable[[], Awaitable[Outcome]]) -> Outcome:
         started = time.perf_counter()
         outcome = _CANCELLED
         self.running += 1
         with entered(context):
-            logger.debug(
-                "Executing 'Functions.%s' (Reason='This function was programmatically called via "
-                "the host APIs.', Id=%s)",
-                context.function_name,
-                context.invocation_id,
-            )
+            log_begin(context)
             try:
-                outcome = await work()
+                outcome = await self._outcome(plan, value, data, context)
             finally:
                 self.running -= 1
-                _log(context, outcome, time.perf_counter() - started)
+                seconds = time.perf_counter() - started
+                log_end(context, seconds, outcome.error, raised_by_app=outcome.raised_by_app)
         return outcome
+
+    async def run_web(self, context: Context, serve: Callable[[], Awaitable[None]]) -> Outcome:
+        """Let a web application answer, logged and limited as any other invocation."""
+        started = time.perf_counter()
+        outcome = _CANCELLED
+        self.running += 1
+        with entered(context):
+            log_begin(context)
+            try:
+                outcome = await self._web_outcome(context, serve)
+            finally:
+                self.running -= 1
+                seconds = time.perf_counter() - started
+                log_end(context, seconds, outcome.error, raised_by_app=outcome.raised_by_app)
+        return outcome
+
+    async def _web_outcome(self, context: Context, serve: Callable[[], Awaitable[None]]) -> Outcome:
+        try:
+            with Deadline(self._deadlines):
+                try:
+                    await serve()
+                except BaseException as error:
+                    if _is_ours(error):
+                        raise
+                    return Outcome(error=error, raised_by_app=True)
+        except TimeoutError:
+            return Outcome(error=self._too_long(context))
+        return _DONE
 
     async def run_again(
         self, plan: Plan, value: Any, data: BindingData, headers: Mapping[str, str] = _NOTHING
@@ -123,61 +133,63 @@ class Invoker:
     async def _outcome(
         self, plan: Plan, value: Any, data: BindingData, context: Context
     ) -> Outcome:
+        function = plan.function
         try:
-            return await self._steps(plan, value, data, context)
+            arguments: dict[str, Any] = {plan.trigger: value}
+            for name, source in plan.inputs.items():
+                arguments[name] = await source.value(data)
+            if function.wants_context:
+                arguments["context"] = context
+            outs = {name: Out() for name in plan.out_names}
+            arguments.update(outs)
+            returned = await self._call(function, arguments, context)
+            encoded = _encode(plan, outs, returned)
+            if plan.sends:
+                await _send(plan, encoded, data)
+            return Outcome(encoded, returned)
         except _Raised as raised:
             return Outcome(error=raised.error, raised_by_app=True)
         except Exception as error:  # a binding failed: this invocation ends, the host goes on
             return Outcome(error=error)
 
-    async def _steps(self, plan: Plan, value: Any, data: BindingData, context: Context) -> Outcome:
-        arguments: dict[str, Any] = {plan.trigger: value}
-        for name, source in plan.inputs.items():
-            arguments[name] = await source.value(data)
-        if plan.function.wants_context:
-            arguments["context"] = context
-        outs = {name: Out() for name in plan.outputs if name != "$return"}
-        returned = await self._call(plan, arguments | outs, context)
-        encoded = _encode(plan, outs, returned)
-        await _send(plan, encoded, data)
-        return Outcome(encoded, returned)
-
-    async def _call(self, plan: Plan, arguments: dict[str, Any], context: Context) -> Any:
+    async def _call(self, function: Function, arguments: dict[str, Any], context: Context) -> Any:
         """Call the function within the time limit."""
-        call = partial(plan.function.call, **arguments)
         try:
-            async with asyncio.timeout(self._timeout):
-                if plan.function.is_async:
-                    return await _guarded(call)
+            with Deadline(self._deadlines):
+                if function.is_async:
+                    try:
+                        return await function.call(**arguments)
+                    except BaseException as error:
+                        if _is_ours(error):
+                            raise
+                        raise _Raised(error) from error
                 # The copy makes context variables set by the host visible in the thread.
-                result, error = await self._pool.run(partial(copy_context().run, call))
-                if error is not None:
-                    raise _Raised(error) from error
+                call = partial(copy_context().run, partial(function.call, **arguments))
+                result, raised = await self._pool.run(call)
+                if raised is not None:
+                    raise _Raised(raised) from raised
                 return result
         except TimeoutError:  # the limit's own: what the app raises comes as _Raised
             raise self._too_long(context) from None
 
     def _too_long(self, context: Context) -> InvocationError:
         return InvocationError(
-            f"Timeout value of {format_seconds(self._timeout or 0)} exceeded by function "
+            f"Timeout value of {format_seconds(self._deadlines.limit or 0)} exceeded by function "
             f"'Functions.{context.function_name}' (Id: '{context.invocation_id}'). Raise "
             "'functionTimeout' in host.json, or make the function quicker."
         )
 
 
-async def _guarded(call: Callable[[], Awaitable[Any]]) -> Any:
-    """Await the app's code; whatever it raises comes as `_Raised`, SystemExit included."""
-    try:
-        return await call()
-    except GeneratorExit:
-        raise
-    except asyncio.CancelledError as error:
+def _is_ours(error: BaseException) -> bool:
+    """Whether what came out of the app's code is the end of its task, and nothing that it raised.
+
+    Everything else is the app's, SystemExit included: nothing that a function raises may end the
+    host.
+    """
+    if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
-        if task is not None and task.cancelling():  # it is we who cancel, not the app
-            raise
-        raise _Raised(error) from error
-    except BaseException as error:  # nothing that a function raises may end the host
-        raise _Raised(error) from error
+        return task is not None and task.cancelling() > 0
+    return isinstance(error, GeneratorExit)
 
 
 def _encode(plan: Plan, outs: dict[str, Out], returned: Any) -> dict[str, Any]:
@@ -186,21 +198,24 @@ def _encode(plan: Plan, outs: dict[str, Out], returned: Any) -> dict[str, Any]:
         raise InvocationError(
             f"function '{plan.function.name}' without a $return binding returned a non-None value"
         )
-    values = {name: out.get() for name, out in outs.items()}
+    outputs = plan.outputs
+    values = {name: out.get() for name, out in outs.items()} if outs else {}
     if plan.returns is not None:
-        values["$return"] = returned
+        values[RETURN] = returned
     elif isinstance(returned, dict):  # each member goes to the output of its name
         values |= {name: value for name, value in returned.items() if name in outs}
     return {
-        name: plan.outputs[name].encode(value)
+        name: outputs[name].encode(value)
         for name, value in values.items()
-        if value is not None or (name == "$return" and plan.outputs[name].takes_none)
+        if value is not None or (name == RETURN and outputs[name].takes_none)
     }
 
 
 async def _send(plan: Plan, encoded: dict[str, Any], data: BindingData) -> None:
     """Hand all outputs over at once; the first failure fails the invocation."""
-    sends = [_one(plan.outputs[name], value, data) for name, value in encoded.items()]
+    sends = [
+        _one(plan.outputs[name], encoded[name], data) for name in plan.sends if name in encoded
+    ]
     if len(sends) == 1:
         await sends[0]
         return
@@ -211,38 +226,6 @@ async def _send(plan: Plan, encoded: dict[str, Any], data: BindingData) -> None:
 
 async def _one(output: OutputBinding, value: Any, data: BindingData) -> None:
     await output.send(value, data)
-
-
-def _log(context: Context, outcome: Outcome, seconds: float) -> None:
-    """One line for each invocation; what the app raised comes with its traceback."""
-    error = outcome.error
-    is_cancelled = outcome is _CANCELLED  # by the host, so nothing is wrong with the app
-    level = logging.INFO if error is None or is_cancelled else logging.ERROR
-    if not logger.isEnabledFor(level):
-        return
-    milliseconds = round(seconds * 1000)
-    word = "Succeeded" if error is None else "Cancelled" if is_cancelled else "Failed"
-    # People search logs for these words.
-    text = f"Executed 'Functions.%s' ({word}, Id=%s, Duration=%dms)"
-    values: tuple[Any, ...] = (context.function_name, context.invocation_id, milliseconds)
-    trace: Any = None
-    if isinstance(error, HubbubError) and not outcome.raised_by_app:
-        text, values = f"{text}: %s", (*values, error)
-    elif error is not None and not is_cancelled:
-        trace = (type(error), error, _from_app(error.__traceback__))
-        text, values = f"{text}: %s", (*values, f"{type(error).__name__}: {error}")
-    # Made by hand, because looking for the line that logs would cost more than all the rest.
-    record = logging.LogRecord(logger.name, level, __file__, 0, text, values, trace, "_log")
-    record.__dict__.update(outcome=word, duration_ms=milliseconds)
-    logger.handle(record)
-
-
-def _from_app(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback from the app's first frame on; the whole of it if there is none."""
-    frame = trace
-    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(_HERE):
-        frame = frame.tb_next
-    return trace if frame is None else frame
 
 
 def format_seconds(seconds: float) -> str:

@@ -37,7 +37,9 @@ class Reply:
 
     async def whole(self, response: Response) -> None:
         """Send a response that is complete."""
-        allowed = self._cors.apply(response, self._origin)
+        allowed = response
+        if self._origin is not None:
+            allowed = self._cors.apply(response, self._origin)
         self.headers = allowed.headers
         headers = self._complete(allowed.wire_headers())
         self.has_started = True

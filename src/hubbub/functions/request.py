@@ -4,19 +4,20 @@ Which function answers is the routes' matter, and what it answered `response`'s.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl
 
 import azure.functions as func
+from msgspec import Struct
 
 from hubbub.functions.expressions import MISSING
 
 BODY_LIMIT = 104_857_600  # bytes, the original's default
 HEADER_LIMIT = 32 * 1024  # bytes of all headers together
 URL_LIMIT = 8 * 1024  # bytes of path and query
+_BODILESS = frozenset({"GET", "HEAD"})  # unless a header says otherwise
 
 
 class TooLarge(Exception):
@@ -27,8 +28,7 @@ class Disconnected(Exception):
     """The client went away before its body was complete."""
 
 
-@dataclass(frozen=True, slots=True)
-class HttpCall:
+class HttpCall(Struct, frozen=True):
     """One request, read completely."""
 
     method: str
@@ -40,15 +40,19 @@ class HttpCall:
 
     def request(self) -> Any:
         """The `func.HttpRequest`. Empty query values are left out, as in the original."""
-        return _request_class()(
-            method=self.method,
-            url=self.url,
-            headers=self.headers,
-            params={name: value for name, value in self.query.items() if value},
-            route_params=self.route,
-            body_type="bytes",
-            body=self.body,
-        )
+        return _request_class()(self)
+
+    def members(self) -> dict[str, Any]:
+        """What the official class is made of."""
+        return {
+            "method": self.method,
+            "url": self.url,
+            "headers": self.headers,
+            "params": {name: value for name, value in self.query.items() if value},
+            "route_params": self.route,
+            "body_type": "bytes",
+            "body": self.body,
+        }
 
 
 class HttpData:
@@ -88,29 +92,61 @@ _found_class: Any = None
 
 
 def _request_class() -> Any:
+    """The class of what functions get, made from the official one when it is first needed."""
+    global _found_class
+    if _found_class is None:
+        _found_class = _lazy(_official_class())
+    return _found_class
+
+
+def _lazy(official: Any) -> Any:
+    """`official`, whose members are made when the first of them is asked for.
+
+    Making them costs more than the rest of a small function's call.
+    """
+
+    class HttpRequest(official):  # type: ignore[misc]
+        _call: HttpCall | None = None  # what the members are to be made of
+
+        def __init__(self, call: HttpCall) -> None:
+            self._call = call
+
+        def __getattr__(self, name: str) -> Any:
+            """Make the members; only called for one that is not there."""
+            call = self._call
+            if call is not None:
+                super().__init__(**call.members())
+                self._call = None
+            return object.__getattribute__(self, name)
+
+    HttpRequest.__module__, HttpRequest.__qualname__ = official.__module__, official.__qualname__
+    return HttpRequest
+
+
+def _official_class() -> Any:
     """The class the official converter makes: its `get_json` has the documented error.
 
     Where the class lives differs between versions of the library, so the converter is asked.
     """
-    global _found_class
-    if _found_class is None:
-        registry: Any = func.get_binding_registry()  # type: ignore[no-untyped-call]
-        empty = SimpleNamespace(type="string", value="")
-        value = {"method": empty, "url": empty, "body": SimpleNamespace(type="bytes", value=b"")}
-        datum = SimpleNamespace(
-            type="http", value=value | {"headers": {}, "query": {}, "params": {}}
-        )
-        _found_class = type(registry.get("httpTrigger").decode(datum, trigger_metadata=None))
-    return _found_class
+    registry: Any = func.get_binding_registry()  # type: ignore[no-untyped-call]
+    empty = SimpleNamespace(type="string", value="")
+    value = {"method": empty, "url": empty, "body": SimpleNamespace(type="bytes", value=b"")}
+    datum = SimpleNamespace(type="http", value=value | {"headers": {}, "query": {}, "params": {}})
+    return type(registry.get("httpTrigger").decode(datum, trigger_metadata=None))
 
 
-def join_headers(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    """The headers by lower-case name; values of a repeated one are joined by commas."""
+def read_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[dict[str, str], int]:
+    """The headers by lower-case name, and their bytes together.
+
+    Values of a repeated one are joined by commas.
+    """
     joined: dict[str, str] = {}
+    size = 0
     for raw_name, raw_value in headers:
+        size += len(raw_name) + len(raw_value)
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         joined[name] = f"{joined[name]},{value}" if name in joined else value
-    return joined
+    return joined, size
 
 
 def parse_query(raw: bytes) -> dict[str, str]:
@@ -120,6 +156,16 @@ def parse_query(raw: bytes) -> dict[str, str]:
         for name, value in parse_qsl(raw.decode("latin-1"), keep_blank_values=True):
             joined[name] = f"{joined[name]},{value}" if name in joined else value
     return joined
+
+
+def has_body(scope: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
+    """Whether a request may have a body; HTTP/1.1 says so before it comes (RFC 9112, 6.3)."""
+    return (
+        scope["method"] not in _BODILESS
+        or "content-length" in headers
+        or "transfer-encoding" in headers
+        or not scope.get("http_version", "").startswith("1")
+    )
 
 
 async def read_body(receive: Any, headers: Mapping[str, str], limit: int) -> bytes:

@@ -6,11 +6,11 @@ A value in, a value out: sending it is the host's.
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from http.cookies import SimpleCookie
 from typing import Any
 
 import azure.functions as func
+from msgspec import Struct
 
 from hubbub.functions.bindings import unsupported
 from hubbub.functions.expressions import BindingData
@@ -24,8 +24,7 @@ _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")  # RFC 9110, 5.6.2
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(Struct, frozen=True):
     """A whole HTTP response. Header names are lower case; the length is not among them."""
 
     status: int = 200
@@ -48,6 +47,7 @@ class HttpOutput:
     """The `http` output binding. Satisfies `OutputBinding`; its encoded value is a `Response`."""
 
     takes_none = True
+    is_sent = False
 
     def encode(self, value: Any) -> Response:
         """The response for what a function returned or set."""

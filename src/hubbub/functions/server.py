@@ -5,6 +5,7 @@ and sets up no logging; who calls it does.
 """
 
 import asyncio
+import gc
 import importlib
 import os
 import signal
@@ -88,6 +89,7 @@ async def serve_host(
     with closing(sock):
         how = HostOptions(options.data, options.enable_auth, options.fires_timers, options.grace)
         host = prepare_host(root, local, sock.getsockname()[1], how)
+        gc.freeze()  # what is loaded by now stays, and need not be looked at again and again
         server = _Server(host, sock, options.grace, ready)
         watch = asyncio.create_task(_stop(server, stop)) if stop is not None else None
         watchdog = Watchdog(limit=host.settings.function_timeout)

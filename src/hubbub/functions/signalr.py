@@ -26,6 +26,7 @@ class SignalROutput:
     """The `signalR` output: messages and group actions. Satisfies `OutputBinding`."""
 
     takes_none = False
+    is_sent = True
 
     def __init__(
         self, binding: Binding, function: Function, settings: AppSettings, connections: Connections
