@@ -18,6 +18,7 @@ from typing import Any, Final
 from hubbub.cli.logformat import LogFormatter, LogHandler
 
 __all__ = [
+    "HANDOVER",
     "LOG_LEVELS",
     "inherit",
     "raise_file_limit",
@@ -29,6 +30,8 @@ __all__ = [
 
 
 _MANY_FILES: Final = 1_048_576  # where there is no limit; the kernel's own default for one process
+# The variable that tells where processes that follow one another keep the schedules of timers.
+HANDOVER: Final = "HUBBUB_TIMERS_HANDOVER"
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 

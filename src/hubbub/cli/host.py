@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from hubbub.cli.banner import STOP, function_lines
-from hubbub.cli.child import LOG_LEVELS, inherit, report, set_up_logging, stop_with_parent
+from hubbub.cli.child import HANDOVER, LOG_LEVELS, inherit, report, set_up_logging, stop_with_parent
 from hubbub.errors import ConfigError
 from hubbub.functions.settings import read_local_settings
 
@@ -82,6 +82,7 @@ def host(
             cors_credentials=cors_credentials,
             connection_string=connection_string,
             data=data,
+            handover=Path(handover) if (handover := os.environ.get(HANDOVER)) else None,
             enable_auth=enable_auth,
             fires_timers=not secondary,
         ),

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final
 
+from hubbub.cli.child import HANDOVER
 from hubbub.cli.supervisor import Child
 from hubbub.errors import ConfigError, HubbubError
 from hubbub.functions.settings import AppSettings, HostSettings, LocalSettings, read_host_settings
@@ -48,7 +50,9 @@ class HostChildren:
         self._app = app
         self._arguments = arguments
         self.listener = listener
-        self._env = env
+        # Where processes that replace one another agree on who fires timers, and what is due.
+        self._handover = tempfile.TemporaryDirectory(prefix="hubbub-timers-")
+        self._env = {**env, HANDOVER: self._handover.name}
         self._workers = workers
         self._reloads = reloads
         self._current: list[Child] = []
@@ -72,7 +76,9 @@ class HostChildren:
         if self._reloads:
             before = self._sources.look()
             threading.Thread(target=self._watch, args=(before,), name="watch", daemon=True).start()
-        self._current = self._start_all()
+        self._current = self._all()
+        for child in self._current:
+            child.start()
 
     def wait_until_ready(self) -> None:
         """Wait for all of them. Raises `ConfigError` with what is wrong."""
@@ -106,19 +112,19 @@ class HostChildren:
         """Wait for their ends until the monotonic time `deadline`, then kill."""
         for child in [*self._current, *self._leaving]:
             child.stop(deadline)
+        self._handover.cleanup()
 
     def close(self) -> None:
         """Give up the listening socket, which all processes shared."""
         self.listener.close()
 
-    def _start_all(self) -> list[Child]:
+    def _all(self) -> list[Child]:
+        """One child for each of the workers, not started yet."""
         children = []
         for number in range(self._workers):
             secondary = ["--secondary"] if number else []
             arguments = [*self._arguments, *secondary]
             children.append(Child(self.name, arguments, self.listener, self._env))
-        for child in children:
-            child.start()
         return children
 
     def _start_again(self, child: Child) -> None:
@@ -134,15 +140,21 @@ class HostChildren:
     def _reload(self) -> None:
         began = time.monotonic()
         files = {self._changed.get() for _ in range(self._changed.qsize())}
-        fresh = self._start_all()
+        fresh = self._all()
         try:
             for child in fresh:
-                child.wait_until_ready()
-        except HubbubError as error:
+                child.start()
             for child in fresh:
+                child.wait_until_ready()
+        except BaseException as error:  # a signal too: nobody else knows of these processes
+            for child in fresh:
+                child.kill()
                 child.stop(0.0)
+            if not isinstance(error, HubbubError):
+                raise
             _say(f"the code from before goes on, because the new one cannot be loaded: {error}")
             return
+        difference = _difference(self._current[0].facts, fresh[0].facts)
         old, self._current = self._current, fresh
         self._is_broken = False
         for child in old:
@@ -152,7 +164,7 @@ class HostChildren:
             killer.start()
         self._leaving += old
         milliseconds = round((time.monotonic() - began) * 1000)
-        _say(f"reloaded in {milliseconds} ms: {', '.join(sorted(files))}")
+        _say(f"reloaded in {milliseconds} ms: {', '.join(sorted(files))}{difference}")
         for warning in self.facts["warnings"]:
             _say(f"! {warning}")
 
@@ -200,6 +212,13 @@ class HostChildren:
         if paths:
             # As if a process had ended: the supervisor looks at its children again.
             signal.raise_signal(signal.SIGCHLD)
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """The functions that were added and removed, "" where they are the same."""
+    before, after = ({f["name"] for f in facts.get("functions", ())} for facts in (old, new))
+    parts = (("added", after - before), ("removed", before - after))
+    return "".join(f"; {word}: {', '.join(sorted(names))}" for word, names in parts if names)
 
 
 def _host_settings(root: Path) -> HostSettings:

@@ -13,6 +13,11 @@ from typing import Any, Protocol
 from hubbub.functions.expressions import BindingData
 from hubbub.functions.function import RETURN, Function, InvocationError
 
+_ADVICE = {
+    "http": "Return a func.HttpResponse or a text: json.dumps makes a text of a dict or a list, "
+    "and func.HttpResponse(status_code=204) answers with nothing.",
+}
+
 
 class InputBinding(Protocol):
     """A source of one argument."""
@@ -60,7 +65,7 @@ def unsupported(kind: str, value: Any) -> InvocationError:
     """The error for a Python value that a binding's type cannot take, in the worker's words."""
     return InvocationError(
         f'unable to encode outgoing TypedData: unsupported type "{kind}" for Python type '
-        f'"{type(value).__name__}"'
+        f'"{type(value).__name__}". {_ADVICE.get(kind, "Pass a text, a dict or a list.")}'
     )
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from hubbub.errors import ConfigError
 from hubbub.functions.declaration import Declaration
-from hubbub.functions.importing import ImportFailure, extend_path, import_module, message, relative
+from hubbub.functions.importing import ImportFailure, extend_path, import_module, message
+from hubbub.functions.trail import relative
 
 
 def declared_by(root: Path, script: str) -> list[Declaration]:

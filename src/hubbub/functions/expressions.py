@@ -13,6 +13,7 @@ from uuid import uuid4
 from hubbub.functions.dotnet import format_datetime, format_guid, format_value
 from hubbub.functions.function import Binding, FunctionError, InvocationError
 from hubbub.functions.settings import AppSettings
+from hubbub.functions.spelling import meant
 
 MISSING: Any = object()
 
@@ -123,7 +124,9 @@ def _value(name: Name, data: BindingData, function: str) -> str:
         found = _member(found, segment)
         if found is MISSING:
             path = ".".join(name.path[: depth + 1])
-            raise InvocationError(f"Error while accessing '{path}': property doesn't exist.")
+            raise InvocationError(
+                f"Error while accessing '{path}': property doesn't exist.{_advice(first, segment)}"
+            )
     return format_value(found, name.format)
 
 
@@ -146,14 +149,28 @@ def _own_value(name: Name, first: str, function: str) -> str:
         return format_datetime(datetime.now(UTC), name.format)
     if path == ("sys", "methodname"):
         return function
-    raise InvocationError(f"No value for named parameter '{name.path[0]}'.")
+    raise InvocationError(
+        f"No value for named parameter '{name.path[0]}'. The caller passes it in the route, the "
+        "query or a JSON body, or an event's 'parameterNames' name it."
+    )
+
+
+def _advice(first: str, segment: str) -> str:
+    """What the caller of an HTTP function has to do."""
+    if first == "query":
+        return f" The caller has to add ?{segment}=… to the address, with a value."
+    if first == "headers":
+        return f" The caller, or a sign-in in front of the app, has to send the header {segment}."
+    return ""
 
 
 def required_template(binding: Binding, name: str, settings: AppSettings) -> Template:
     """A binding's text with expressions; a FunctionError where it is absent."""
     template = optional_template(binding, name, settings)
     if template is None or not template.parts:
-        raise FunctionError(f"the {binding.type} binding '{binding.name}' needs a '{name}'.")
+        raise FunctionError(
+            f"the {binding.type} binding '{binding.name}' needs a '{name}'.{meant(binding, name)}"
+        )
     return template
 
 
@@ -170,5 +187,7 @@ def required_text(binding: Binding, name: str, settings: AppSettings) -> str:
     text = binding.option(name)
     resolved = "" if text is None else resolve_settings(str(text), settings.find).strip()
     if not resolved:
-        raise FunctionError(f"the {binding.type} binding '{binding.name}' needs a '{name}'.")
+        raise FunctionError(
+            f"the {binding.type} binding '{binding.name}' needs a '{name}'.{meant(binding, name)}"
+        )
     return resolved

@@ -13,8 +13,9 @@ from typing import Any
 from hubbub.errors import ConfigError
 from hubbub.functions.declaration import Declaration
 from hubbub.functions.function import FunctionError, Refusal
-from hubbub.functions.importing import ImportFailure, extend_path, import_module, relative
+from hubbub.functions.importing import ImportFailure, extend_path, import_module
 from hubbub.functions.jsonfile import read_json_object
+from hubbub.functions.trail import relative
 
 _FILE = "function.json"
 _PACKAGE = "__app__"  # the name under which the original imports the app's folder

@@ -137,7 +137,7 @@ def _direction(value: Any, name: str) -> Direction:
         return "in" if text == "in" else "out"
     if text == "inout":
         raise FunctionError(f'"inout" bindings are not supported; make \'{name}\' "in" or "out"')
-    raise FunctionError(f"'{value}' is not a valid binding direction.")
+    raise FunctionError(f"'{value}' is not a valid binding direction. Write 'in' or 'out'.")
 
 
 def check_name(name: str) -> None:
@@ -159,17 +159,20 @@ def check_bindings(bindings: Iterable[Binding]) -> None:
     for name, count in Counter(binding.name for binding in bindings).items():
         if count > 1:
             raise FunctionError(
-                f"Multiple bindings with name '{name}' discovered. Binding names must be unique."
+                f"Multiple bindings with name '{name}' discovered. Binding names must be unique. "
+                "Rename one; of @app.route it is trigger_arg_name and binding_arg_name."
             )
     _check_types(bindings)
     triggers = sum(binding.is_trigger for binding in bindings)
     if triggers > 1:
         raise FunctionError(
-            "Multiple trigger bindings defined. A function can only have a single trigger binding."
+            "Multiple trigger bindings defined. A function can only have a single trigger binding. "
+            "Make two functions of it."
         )
     if not triggers:
         raise FunctionError(
-            "No trigger binding specified. A function must have a trigger input binding."
+            "No trigger binding specified. A function must have a trigger input binding, such as "
+            "@app.route() or a binding of type httpTrigger."
         )
 
 

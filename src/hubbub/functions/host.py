@@ -6,7 +6,7 @@ socket is `server`'s.
 
 import asyncio
 import os
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from hubbub.functions.bindings import Plan
 from hubbub.functions.connections import Connections
 from hubbub.functions.cors import CorsPolicy
 from hubbub.functions.expressions import BindingData
-from hubbub.functions.function import Function
+from hubbub.functions.function import Function, Refusal
 from hubbub.functions.invoke import Invoker, Outcome
 from hubbub.functions.keys import KeyStore, default_folder
 from hubbub.functions.loader import load_app
@@ -34,12 +34,11 @@ from hubbub.functions.settings import (
     read_host_settings,
     read_local_settings,
 )
+from hubbub.functions.spelling import unknown_options
 from hubbub.functions.state import MemoryStore, SqliteStore
 from hubbub.functions.threads import ThreadPool
 from hubbub.functions.timers import Timer, Timers, build_timer, local_zone
 from hubbub.functions.webhook import SignalRTriggers, unchecked
-
-_NO_FUNCTIONS = "No job functions found. Decorate a function of the app with @app.route."
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +57,7 @@ class HostOptions:
     """How a host runs, beyond what the app says."""
 
     data: Path | None = None  # the folder for schedules and keys; None: schedules in memory
+    handover: Path | None = None  # without `data`, a folder for schedules that does not last
     checks_keys: bool = False  # False: everybody may call everything, as on a developer's machine
     fires_timers: bool = True  # False in all but one of several processes
     grace: float = 10.0  # seconds for what runs when the host is closed
@@ -115,7 +115,8 @@ class Host:
             *order,
             *connection_warnings(self.functions, self.connections),
             *unchecked(self._of("signalRTrigger"), self.connections),
-            *([] if self.functions else [_NO_FUNCTIONS]),
+            *unknown_options(self.functions),
+            *([] if self.functions else [_no_functions(self.refused)]),
         )
 
     def __repr__(self) -> str:
@@ -131,7 +132,7 @@ class Host:
 
     def _build_timers(self) -> Timers:
         """The timers, with a file for their schedules if there is a folder for it."""
-        settings, data = self._app_settings, self._options.data
+        settings, data = self._app_settings, self._options.data or self._options.handover
         store = SqliteStore(data) if data is not None and self._timers else MemoryStore()
         app = settings.find("AzureFunctionsWebHost__hostid") or self.root.name
         timers = Timers(store, self.invoker.run_again, local_zone(settings), app)
@@ -242,6 +243,15 @@ def read_cors(local: LocalSettings, settings: AppSettings) -> CorsPolicy:
     plain = text.translate(str.maketrans("", "", '[]"'))  # a JSON array of origins
     origins = parse_origins(plain, "CORS_ALLOWED_ORIGINS")
     return CorsPolicy(frozenset(origins), settings.is_true("CORS_SUPPORT_CREDENTIALS"))
+
+
+def _no_functions(refused: Sequence[Refusal]) -> str:
+    if not refused:
+        return "No job functions found. Decorate a function of the app with @app.route."
+    return (
+        f"No job functions found that can be run: all {len(refused)} that the app has are refused, "
+        "for the reasons above."
+    )
 
 
 def _threads() -> int:

@@ -9,6 +9,8 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
+from hubbub.functions.trail import is_own, missing_setting, relative, trail
+
 _MODULE_HINT = (
     "Cannot find module. Please check the requirements.txt file for the missing module, and "
     "install it into the environment that runs this host: {python} -m pip install {what}"
@@ -16,7 +18,10 @@ _MODULE_HINT = (
 
 
 class ImportFailure(Exception):
-    """The app's code could not be imported; the text is a whole sentence without the place."""
+    """The app's code could not be imported.
+
+    The text is a whole sentence without the place, and the lines that led to it below.
+    """
 
     def __init__(self, location: str, text: str) -> None:
         super().__init__(text)
@@ -39,13 +44,20 @@ def import_module(name: str, root: Path, script: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:
-        raise ImportFailure(failure_location(error, root, script), _text(error, root)) from error
+        place = failure_location(error, root, script)
+        raise ImportFailure(place, _text(error, root) + trail(error, root)) from error
 
 
 def _text(error: BaseException, root: Path) -> str:
     kind = type(error).__name__
     text = f"{error.msg}" if isinstance(error, SyntaxError) else message(error)
     sentence = f"{kind}: {text}"
+    if name := missing_setting(error):
+        return (
+            f"{sentence}. The app asks the environment for the setting '{name}' while it is "
+            f"imported, and there is none. Put '{name}' into the Values of local.settings.json, or "
+            "into the environment."
+        )
     if isinstance(error, ModuleNotFoundError):
         file = root / "requirements.txt"
         what = f"-r {file}" if file.is_file() else "MODULE"
@@ -69,13 +81,7 @@ def failure_location(error: BaseException, root: Path, script: str) -> str:
         for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.startswith("<")
     ]
-    own = [frame for frame in frames if Path(frame.filename).is_relative_to(root)]
+    own = [frame for frame in frames if is_own(frame.filename, root)]
     if not own:
         return script
     return f"{relative(own[-1].filename, root)}:{own[-1].lineno}"
-
-
-def relative(filename: str, root: Path) -> str:
-    """A file as seen from the app's folder, or as it is where it lies elsewhere."""
-    path = Path(filename)
-    return str(path.relative_to(root)) if path.is_relative_to(root) else filename

@@ -196,7 +196,8 @@ def _encode(plan: Plan, outs: dict[str, Out], returned: Any) -> dict[str, Any]:
     """What the output bindings make of the values; nothing has been sent yet."""
     if returned is not None and not plan.function.may_return:
         raise InvocationError(
-            f"function '{plan.function.name}' without a $return binding returned a non-None value"
+            f"function '{plan.function.name}' without a $return binding returned a non-None value. "
+            "Let it return nothing, or give it an output binding with the name $return."
         )
     outputs = plan.outputs
     values = {name: out.get() for name, out in outs.items()} if outs else {}

@@ -16,6 +16,7 @@ from hubbub.functions.function import RETURN, Binding, Function, FunctionError
 
 _GENERIC_IN = (str, bytes)
 _GENERIC_OUT = (str, bytes, bytearray)
+_RETURNED = {"http": "-> func.HttpResponse or -> str"}
 _registry: Any = func.get_binding_registry()  # type: ignore[no-untyped-call]
 
 
@@ -67,17 +68,19 @@ class _Check:
         if extra := parameters - set(bindings):
             raise self._error(
                 "the following parameters are declared in Python but not in the function "
-                f"definition (function.json or function decorators):  {extra!r}"
+                f"definition (function.json or function decorators):  {extra!r}. Remove them, or "
+                "declare a binding with the name of each."
             )
         if extra := set(bindings) - parameters:
             if self._is_folder:
                 raise self._error(
                     "the following parameters are declared in function.json but not in Python: "
-                    f"{extra!r}"
+                    f"{extra!r}. Add them to the function, or remove the bindings."
                 )
             raise self._error(
                 "Extra parameters in binding definition — the following parameters are declared "
-                f"as bindings but are not present in Python: {extra!r}"
+                f"as bindings but are not present in Python: {extra!r}. Add them to the function, "
+                "or remove the decorators."
             )
         return wants_context
 
@@ -86,7 +89,7 @@ class _Check:
         if hint is not None and not (isinstance(hint, type) and issubclass(hint, func.Context)):
             raise self._error(
                 'the "context" parameter is expected to be of type azure.functions.Context, '
-                f"got {hint!r}"
+                f"got {hint!r}; write context: func.Context"
             )
 
     def parameter(self, binding: Binding) -> None:
@@ -99,7 +102,10 @@ class _Check:
         if is_out:
             hint = self._out_argument(binding, hint)
         if not isinstance(hint, type):
-            raise self._error(f"binding {binding.name} has invalid non-type annotation {hint!r}")
+            raise self._error(
+                f"binding {binding.name} has invalid non-type annotation {hint!r}; name one class, "
+                "or leave the annotation out"
+            )
         self._check_direction(binding, is_out)
         if not _accepts(binding, hint):
             raise self._error(
@@ -120,12 +126,14 @@ class _Check:
         if binding.direction == "out" and not is_out:
             raise self._error(
                 f'binding {binding.name} is declared to have the "out" direction, but its '
-                "annotation in Python is not a subclass of azure.functions.Out"
+                f"annotation in Python is not a subclass of azure.functions.Out; write "
+                f"{binding.name}: func.Out[str]"
             )
         if binding.direction == "in" and is_out:
             raise self._error(
                 f'binding {binding.name} is declared to have the "in" direction in the binding '
-                "decorator, but its annotation is azure.functions.Out in Python"
+                "decorator, but its annotation is azure.functions.Out in Python; annotate it as "
+                "what comes in, or make it an output binding"
             )
 
     def returned(self, binding: Binding) -> None:
@@ -135,13 +143,17 @@ class _Check:
         hint = self._hints["return"]
         origin = typing.get_origin(hint) or hint
         if isinstance(origin, type) and issubclass(origin, func.Out):
-            raise self._error("return annotation should not be azure.functions.Out")
+            raise self._error(
+                "return annotation should not be azure.functions.Out; annotate the value itself"
+            )
         if not isinstance(hint, type):
-            raise self._error(f"has invalid non-type return annotation {hint!r}")
+            raise self._error(
+                f"has invalid non-type return annotation {hint!r}; name one class, or leave it out"
+            )
         if not _accepts(binding, hint):
             raise self._error(
                 f'Python return annotation "{hint.__name__}" does not match binding type '
-                f'"{binding.type}"'
+                f'"{binding.type}"; write {_RETURNED.get(binding.type, "-> str")}, or leave it out'
             )
 
 

@@ -46,6 +46,7 @@ class ServeOptions:
     cors_credentials: bool | None = None
     connection_string: str | None = None  # goes before what AzureSignalRConnectionString says
     data: Path | None = None  # the folder for schedules and keys
+    handover: Path | None = None  # the folder for schedules where they need not outlive a reload
     enable_auth: bool = False  # whether keys are asked for
     fires_timers: bool = True  # False in all but one of the processes on one socket
     grace: float = 10.0  # seconds for running invocations when the host is stopped
@@ -87,7 +88,13 @@ async def serve_host(
         next(port for port in (options.port, local.port, DEFAULT_PORT) if port is not None),
     )
     with closing(sock):
-        how = HostOptions(options.data, options.enable_auth, options.fires_timers, options.grace)
+        how = HostOptions(
+            data=options.data,
+            handover=options.handover,
+            checks_keys=options.enable_auth,
+            fires_timers=options.fires_timers,
+            grace=options.grace,
+        )
         host = prepare_host(root, local, sock.getsockname()[1], how)
         gc.freeze()  # what is loaded by now stays, and need not be looked at again and again
         server = _Server(host, sock, options.grace, ready)

@@ -34,6 +34,8 @@ logger = logging.getLogger("hubbub.functions")
 Invoke = Callable[[Plan, Any, BindingData], Awaitable[Outcome]]
 _LEASE = 15.0  # seconds that a host which is gone keeps others from firing its timers
 _RENEWAL = 5.0  # seconds from one renewal of the lease to the next
+_WAIT = 0.5  # seconds from one try to get the lease to the next
+_HANDOVER = 60.0  # seconds that what the host before has left undone is still to be done
 _NAP = 60.0  # seconds at most between two looks at the clock, which may be put
 
 
@@ -101,7 +103,9 @@ class Timers:
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{id(self)}"
         self._timers: list[Timer] = []
         self._task: asyncio.Task[None] | None = None
-        self._running: set[asyncio.Task[Outcome]] = set()
+        self._running: set[asyncio.Task[None]] = set()
+        self._fired: dict[str, datetime] = {}  # by key, when those fired that are not monitored
+        self._handing_over: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"<Timers {len(self._timers)} timers, {len(self._running)} running>"
@@ -120,26 +124,47 @@ class Timers:
             self._task = asyncio.create_task(self._lead())
 
     async def stop(self) -> None:
-        """Fire no more. What runs goes on; `drain` waits for it."""
+        """Fire no more. What runs goes on; when it has ended another host may fire."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+            self._handing_over = asyncio.create_task(self._hand_over())
 
     async def drain(self, seconds: float) -> None:
-        """Wait for what runs, and let another host lead."""
+        """Wait for what runs, and let another host lead even if it does not end."""
         if self._running:
             await asyncio.wait(self._running, timeout=seconds)
-        if self._timers:
-            await self._keep(self._store.resign, self._app, self._owner)
+        if self._handing_over is not None:
+            if self._running:
+                self._handing_over.cancel()
+                await self._settle()
+            else:
+                await self._handing_over
         self._store.close()
+
+    async def _hand_over(self) -> None:
+        """Let another host fire as soon as nothing runs here."""
+        if self._running:
+            await asyncio.wait(self._running)
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """Write down what the next host needs, so that no occurrence is lost or comes twice."""
+        now = self._clock.now()
+        for timer in self._timers:
+            key = self._key(timer)
+            if key in self._fired:
+                status = Status(self._fired[key], now, now)
+                await self._keep(self._store.write, key, status)
+        await self._keep(self._store.resign, self._app, self._owner)
 
     async def _lead(self) -> None:
         """Fire while this host has the lease, and wait for it otherwise."""
         while True:
             while not await self._renew():
-                await self._clock.sleep(_RENEWAL)
+                await self._clock.sleep(_WAIT)
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._serve(timer)) for timer in self._timers]
                 while await self._renew():
@@ -166,7 +191,7 @@ class Timers:
         now = self._clock.now()
         self._announce(timer, now)
         status = await self._resume(timer, now) if timer.is_monitored else None
-        fired = now
+        fired = now if timer.is_monitored else await self._taken_over(timer, now)
         if status is not None and now > status.next:
             logger.warning("Function '%s' is past due on startup. Executing now.", timer.name)
             await self._fire(timer, now, status, past_due=True)
@@ -177,14 +202,16 @@ class Timers:
             fired = self._clock.now()  # of several occurrences that were missed one counts
             if timer.is_monitored:
                 status = await self._keep(self._store.read, self._key(timer))
+            else:
+                self._fired[self._key(timer)] = fired
             await self._fire(timer, fired, status)
 
     def _announce(self, timer: Timer, now: datetime) -> None:
         coming = occurrences(timer.schedule, now, self._zone, 5)
-        lines = "\n".join(moment.astimezone(self._zone).isoformat() for moment in coming)
+        moments = ", ".join(moment.astimezone(self._zone).isoformat() for moment in coming)
         logger.info(
-            "The next %d occurrences of the '%s' schedule (%s) will be:\n%s",
-            len(coming), timer.name, timer.schedule, lines,
+            "The next %d occurrences of the '%s' schedule (%s) will be: %s",
+            len(coming), timer.name, timer.schedule, moments,
         )  # fmt: skip
 
     async def _wait_until(self, due: datetime) -> None:
@@ -204,20 +231,34 @@ class Timers:
         await self._keep(self._store.write, self._key(timer), status)
         return status
 
+    async def _taken_over(self, timer: Timer, now: datetime) -> datetime:
+        """The moment from which on a timer that is not monitored is due: now, or earlier.
+
+        A host that has ended a moment ago may have left an occurrence undone.
+        """
+        status: Status | None = await self._keep(self._store.read, self._key(timer))
+        fired = now
+        if status is not None and status.last is not None:
+            age = (now - status.updated).total_seconds()
+            fired = status.last if 0 <= age <= _HANDOVER else now
+        self._fired[self._key(timer)] = fired
+        return fired
+
     async def _fire(
         self, timer: Timer, moment: datetime, status: Status | None, *, past_due: bool = False
     ) -> None:
         value = timer_request(status, past_due=past_due)
-        run = asyncio.ensure_future(self._run(timer, value))
+        run = asyncio.ensure_future(self._run(timer, value, moment))
         self._running.add(run)
         run.add_done_callback(self._running.discard)
         await asyncio.shield(run)
+
+    async def _run(self, timer: Timer, value: Any, moment: datetime) -> None:
+        """Run the function, and remember that it has run: also where the host is told to end."""
+        await self._invoke(timer.plan, value, Values({}))
         if timer.is_monitored and (due := timer.schedule.next(moment, self._zone)) is not None:
             now = Status(moment, due, moment)
             await self._keep(self._store.write, self._key(timer), now)
-
-    async def _run(self, timer: Timer, value: Any) -> Outcome:
-        return await self._invoke(timer.plan, value, Values({}))
 
     def _key(self, timer: Timer) -> str:
         return f"{self._app}/{timer.name}"

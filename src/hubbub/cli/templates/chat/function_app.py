@@ -31,7 +31,10 @@ def script(req: func.HttpRequest) -> func.HttpResponse:
     arg_name="connection", type="signalRConnectionInfo", hubName=HUB, userId="{query.name}"
 )
 def negotiate(req: func.HttpRequest, connection: str) -> func.HttpResponse:
-    """Answer the address of the service and a token for it, in the name that was chosen."""
+    """Answer the address of the service and a token for it, in the name that was chosen.
+
+    The page adds `?name=` to the address: without it there is no user id, and the answer is 500.
+    """
     return func.HttpResponse(connection, mimetype="application/json")
 
 

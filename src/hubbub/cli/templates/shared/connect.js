@@ -31,7 +31,7 @@ async function connect(handlers, { query = "", onState = () => {} } = {}) {
 async function loadClient(api, query) {
   if (window.signalR) return;
   const response = await fetch(new URL(`negotiate${query}`, api), { method: "POST" });
-  if (!response.ok) throw new Error(`negotiate answered ${response.status}`);
+  if (!response.ok) throw new Error(`negotiate answered ${response.status}; the app's log says why`);
   const service = new URL((await response.json()).url).origin;
   await loadScript(`${service}/scripts/signalr.js`).catch(() => loadScript(CDN));
 }

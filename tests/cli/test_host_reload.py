@@ -1,0 +1,71 @@
+"""What happens while an app is loaded again: to its timers, to new processes, and what is said."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from tests.cli.programs import running, write_app
+from tests.cli.test_host import HEADER, VERSION, get, until
+
+TICKING = HEADER + (
+    "\n\nfrom pathlib import Path\nFILE = Path(__file__).parent.parent / 'ticks'\n"
+    '\n@app.timer_trigger(arg_name="t", schedule="* * * * * *")\n'
+    "def tick(t):\n"
+    "    with FILE.open('a') as file:\n"
+    "        file.write(f'VERSION {time.time()}\\n')\n"
+)
+
+
+def test_the_functions_that_come_and_go_are_said(tmp_path: Path) -> None:
+    app = write_app(tmp_path / "app", VERSION)
+    log = tmp_path / "log"
+
+    with running("host", str(app), "--port", "0", cwd=tmp_path, log=log):
+        (app / "function_app.py").write_text(VERSION.replace("stuck", "fresh"))
+        until(lambda: "reloaded in" in log.read_text())
+
+    (line,) = [line for line in log.read_text().splitlines() if "reloaded in" in line]
+    assert line.endswith("function_app.py; added: fresh; removed: stuck")
+
+
+def test_a_timer_that_is_due_during_a_reload_fires_once(tmp_path: Path) -> None:
+    app = write_app(tmp_path / "app", TICKING.replace("VERSION", "0"))
+    log, ticks = tmp_path / "log", tmp_path / "ticks"
+    ticks.write_text("")
+
+    def versions() -> set[str]:
+        return {line.split()[0] for line in ticks.read_text().splitlines()}
+
+    with running("host", str(app), "--port", "0", cwd=tmp_path, log=log):
+        until(lambda: "0" in versions())
+        for number in range(1, 4):
+            (app / "function_app.py").write_text(TICKING.replace("VERSION", str(number)))
+            until(lambda: str(number) in versions())  # noqa: B023 - called at once
+
+    # An occurrence that comes a little late, between two processes, still counts as its own.
+    seconds = [float(line.split()[1]) for line in ticks.read_text().splitlines()]
+    whole = [int(second) for second in seconds]
+    assert len(set(whole)) == len(whole), "no second has two runs"
+    assert not any("past due" in line for line in log.read_text().splitlines())
+
+
+def test_a_new_process_that_is_not_ready_ends_with_the_supervisor(tmp_path: Path) -> None:
+    app = write_app(tmp_path / "app", VERSION)
+    waiting = tmp_path / "waiting"
+    code = (
+        f"import os, time\nopen({str(waiting)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)\n"
+    )
+
+    with running("host", str(app), "--port", "0", cwd=tmp_path, log=tmp_path / "log") as (
+        process,
+        facts,
+    ):
+        assert get(facts["host"]["url"] + "/api/version")
+        (app / "function_app.py").write_text(code)
+        pid = int(until(lambda: waiting.exists() and waiting.read_text()))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
