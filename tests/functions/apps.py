@@ -121,4 +121,6 @@ class Service:
         body = await request.json() if request.can_read_body else None
         self.calls.append((request.method, request.raw_path.partition("?")[0], body))
         self.tokens.append(request.headers["Authorization"].removeprefix("Bearer "))
+        if request.path == "/api/v1/auth/accessKey":  # what is lent to an identity
+            return web.json_response({"KeyId": "lent-1", "AccessKey": self.key})
         return web.Response(status=self.status, text="the answer of the service")

@@ -86,7 +86,8 @@ def stage() -> Iterator[Any]:
 
 
 @pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     """The records of the host and of the app, from INFO on."""
     caplog.set_level(logging.INFO)
-    return caplog
+    yield caplog
+    caplog.handler.filters.clear()  # the handler is that of all tests

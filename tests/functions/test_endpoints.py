@@ -110,7 +110,13 @@ def test_of_entries_for_one_address_the_primary_counts() -> None:
         ({}, "The SignalR Service connection string or endpoints are not set."),
         (named(A__secondary=text("one")), "No primary endpoint defined."),
         (named(A="nonsense"), "'Azure__SignalR__Endpoints__A' cannot be used"),
-        ({f"{SETTING}__serviceUri": "https://a"}, "needs a connection string with a key"),
+        ({f"{SETTING}__serviceUri": "a"}, "'AzureSignalRConnectionString__serviceUri' cannot be"),
+        (
+            {f"{SETTING}__serviceUri": "https://a", f"{SETTING}__credential": "magic"},
+            "write managedidentity or workloadidentity",
+        ),
+        ({f"{SETTING}__serviceUri": "https://a", f"{SETTING}__type": "third"}, "write Primary or"),
+        ({f"{SETTING}__serviceUri": "https://a", f"{SETTING}__clientSecret": "s"}, "__tenantId"),
     ],
 )
 def test_settings_that_name_no_service_are_the_operators_fault(

@@ -14,10 +14,10 @@ from hubbub.functions.settings import (
     merge_local_settings,
     parse_host_settings,
     parse_local_settings,
-    parse_time_span,
     read_host_settings,
     read_local_settings,
 )
+from hubbub.functions.timespan import parse_time_span
 
 
 def host(members: dict[str, Any], **environ: str) -> HostSettings:

@@ -85,6 +85,7 @@ def host(
             handover=Path(handover) if (handover := os.environ.get(HANDOVER)) else None,
             enable_auth=enable_auth,
             fires_timers=not secondary,
+            is_supervised=True,
         ),
         fd,
         ready_fd,

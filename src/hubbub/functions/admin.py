@@ -15,10 +15,12 @@ from hubbub.errors import ConfigError
 from hubbub.functions.bindings import Plan
 from hubbub.functions.expressions import BindingData, Values
 from hubbub.functions.function import Function
+from hubbub.functions.hostapi import HostApi
 from hubbub.functions.keyapi import KeyApi
 from hubbub.functions.request import HttpCall, HttpData
 from hubbub.functions.response import NOT_FOUND, Response
 from hubbub.functions.timers import timer_request
+from hubbub.functions.warmup import warmup_context
 
 if TYPE_CHECKING:
     from hubbub.functions.host import Host
@@ -37,6 +39,7 @@ class Admin:
         self._host = host
         self._started = time.monotonic()
         self._keys = KeyApi(host.keys)
+        self._host_api = HostApi(host)
 
     async def answer(
         self,
@@ -58,6 +61,12 @@ class Admin:
         if path.lower() == "admin/functions":
             listed = [self._describe(f, base) for f in self._host.functions]
             return _json(listed) if method in {"GET", "HEAD"} else _not_allowed("GET")
+        if path.lower() == "admin/warmup":
+            await self._host.warm_up()
+            return Response()
+        name = path.lower().removeprefix("admin/host/")
+        if (answer := await self._host_api.answer(method, name)) is not None:
+            return answer
         try:
             return await self._below(method, path, headers, body, base)
         except ConfigError as error:
@@ -94,7 +103,7 @@ class Admin:
     def _status(self) -> dict[str, Any]:
         return {
             "id": self._host.root.name,
-            "state": "Running",
+            "state": "Offline" if self._host.offline.answer is not None else "Running",
             "version": __version__,
             "versionDetails": f"hubbub {__version__}",
             "instanceId": str(os.getpid()),
@@ -152,6 +161,8 @@ def _trigger_value(plan: Plan, text: str, url: str) -> tuple[Any, BindingData]:
     kind = plan.function.trigger.type
     if kind == "timerTrigger":
         return timer_request(), Values({})
+    if kind == "warmupTrigger":
+        return warmup_context(), Values({})
     members = _members(text)
     if kind != "httpTrigger":
         return text, Values(members)

@@ -3,6 +3,7 @@
 It decides which status a request gets. What a function answers it does not touch.
 """
 
+import asyncio
 import ipaddress
 import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -65,6 +66,9 @@ class HostApp:
         self._limit = host.settings.max_outstanding_requests
         self._outstanding = 0
         self._strangers = Strangers()
+        concurrent = host.settings.max_concurrent_requests
+        self._turns = asyncio.Semaphore(concurrent) if concurrent else None
+        self._hsts = host.settings.hsts
         self._custom = tuple(
             (name.lower().encode("latin-1"), value.encode("latin-1"))
             for name, value in host.settings.custom_headers
@@ -79,7 +83,11 @@ class HostApp:
         if not self._host.trusts_principal and names_principal(headers):
             scope = {**scope, "headers": without_principal(scope["headers"])}
             headers, _ = read_headers(scope["headers"])
-        reply = Reply(send, self._host.cors, headers.get("origin"), self._custom)
+        custom = self._custom
+        if self._hsts is not None:
+            header = self._hsts.header(scope.get("scheme", "http"), headers.get("host", ""))
+            custom = custom if header is None else (*custom, header)
+        reply = Reply(send, self._host.cors, headers.get("origin"), custom)
         request = _Request(scope, receive, headers, reply)
         try:
             response = Response(431) if size > HEADER_LIMIT else await self._answer(request)
@@ -114,6 +122,8 @@ class HostApp:
         """The response, or None where it was sent already."""
         if request.is_too_long:
             return Response(414)
+        if self._host.offline.answer is not None:
+            return self._host.offline.answer
         if request.method == "OPTIONS":
             preflight = self._host.cors.preflight(request.method, request.headers)
             if preflight is not None:
@@ -147,7 +157,10 @@ class HostApp:
             return Response(429, ((b"x-function-scaleout", b"1"),))
         self._outstanding += 1
         try:
-            return await self._invoke(request, route, values)
+            if self._turns is None:
+                return await self._invoke(request, route, values)
+            async with self._turns:
+                return await self._invoke(request, route, values)
         finally:
             self._outstanding -= 1
 

@@ -5,12 +5,13 @@ It finds and chooses endpoints. What is sent to them is the bindings' affair.
 
 import random
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from hubbub.errors import ConfigError
 from hubbub.functions.function import Binding, FunctionError, InvocationError
+from hubbub.functions.identity import Login, build_credential, login_of, read_section
 from hubbub.functions.settings import AppSettings
 from hubbub.protocol.endpoints import Endpoint, parse_connection_string
 
@@ -31,6 +32,7 @@ class NamedEndpoint:
     name: str  # "" for the one of the plain connection string
     kind: Kind
     endpoint: Endpoint
+    login: Login | None = field(default=None, repr=False)  # None: the access key signs
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -41,8 +43,12 @@ class NamedEndpoint:
 class Connections:
     """The endpoints of each setting, and one client for each endpoint. Close it when done."""
 
-    def __init__(self, settings: AppSettings) -> None:
+    def __init__(
+        self, settings: AppSettings, credential: Callable[[Login], Any] = build_credential
+    ) -> None:
+        """`credential` makes a login into what gives tokens."""
         self._settings = settings
+        self._credential = credential
         self._found: dict[str, tuple[NamedEndpoint, ...]] = {}
         self._clients: dict[tuple[str, str, str], ServiceClient] = {}
         self._failed_at: dict[str, float] = {}  # by URL
@@ -71,13 +77,30 @@ class Connections:
 
     def _plain(self, setting: str) -> list[NamedEndpoint]:
         text = self._settings.connection_string(setting)
-        return [] if text is None else [NamedEndpoint("", "Primary", _parse(text, setting))]
+        if text is not None:
+            return [_endpoint("", "Primary", text, setting)]
+        found = read_section(self._settings.below(setting), setting)
+        return [] if found is None else [_by_identity("", *found)]
 
     def _named(self) -> list[NamedEndpoint]:
-        """`…__NAME`, `…__NAME__primary` and `…__NAME__secondary`, all of which may be there."""
+        """`…__NAME`, `…__NAME__primary` and `…__NAME__secondary`, all of which may be there.
+
+        Where there is a `…__NAME__serviceUri`, the others of that name do not count.
+        """
         found = []
-        for path, text in self._settings.below(_ENDPOINTS).items():
+        settings = self._settings.below(_ENDPOINTS)
+        by_identity = {path.partition(":")[0].lower(): path.partition(":")[0] for path in settings}
+        for lower, name in list(by_identity.items()):
+            full = f"{_ENDPOINTS}:{name}"
+            section = read_section(self._settings.below(full), full.replace(":", "__"))
+            if section is None:
+                del by_identity[lower]
+            else:
+                found.append(_by_identity(name, *section))
+        for path, text in settings.items():
             name, _, rest = path.partition(":")
+            if name.lower() in by_identity:
+                continue
             kind: Kind | None = None
             if rest.lower() in {"", "primary"}:
                 kind = "Primary"
@@ -85,15 +108,10 @@ class Connections:
                 kind = "Secondary"
             if kind is not None and text:
                 full = f"{_ENDPOINTS}:{path}".replace(":", "__")
-                found.append(NamedEndpoint(name, kind, _parse(text, full)))
+                found.append(_endpoint(name, kind, text, full))
         return found
 
     def _missing(self, setting: str) -> str:
-        if self._settings.find(f"{setting}:serviceUri") is not None:
-            return (
-                f"{_NOT_SET} '{setting}__serviceUri' names a service without an access key; this "
-                f"host needs a connection string with a key in '{setting}'."
-            )
         return (
             f"{_NOT_SET} Set '{setting}' in the Values of local.settings.json or in the "
             "environment to the service's connection string; `hubbub start` and `hubbub service` "
@@ -153,7 +171,9 @@ class Connections:
             # Imported late: the HTTP client behind it takes a quarter of a second to load.
             from hubbub.client.management import ServiceClient
 
-            client = self._clients[entry.identity] = ServiceClient(entry.endpoint)
+            credential = None if entry.login is None else self._credential(entry.login)
+            client = ServiceClient(entry.endpoint, credential=credential)
+            self._clients[entry.identity] = client
         return client
 
     async def close(self) -> None:
@@ -163,11 +183,16 @@ class Connections:
             await client.close()
 
 
-def _parse(text: str, setting: str) -> Endpoint:
+def _endpoint(name: str, kind: Kind, text: str, setting: str) -> NamedEndpoint:
     try:
-        return parse_connection_string(text)
+        endpoint = parse_connection_string(text)
     except ConfigError as error:
         raise ConfigError(f"The setting '{setting}' cannot be used: {error}") from None
+    return NamedEndpoint(name, kind, endpoint, login_of(endpoint))
+
+
+def _by_identity(name: str, endpoint: Endpoint, kind: str, login: Login) -> NamedEndpoint:
+    return NamedEndpoint(name, "Secondary" if kind == "Secondary" else "Primary", endpoint, login)
 
 
 def setting_name(binding: Binding) -> str:

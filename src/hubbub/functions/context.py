@@ -8,6 +8,7 @@ import random
 import secrets
 import threading
 import traceback
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -152,20 +153,28 @@ def _new_id() -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
+def _everything(_: logging.LogRecord) -> bool:
+    return True
+
+
 class InvocationFilter(logging.Filter):
     """Gives every record `function` and `invocation_id`, "" where it belongs to no invocation.
 
     For handlers: a logger's filter would miss the records of the loggers below it.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.keeps: Callable[[logging.LogRecord], bool] = _everything
+
     def filter(self, record: logging.LogRecord) -> bool:
-        """Add the two attributes; never drops a record."""
+        """Add the two attributes; whether the record is logged, `keeps` says."""
         if "function" in record.__dict__:
-            return True
+            return self.keeps(record)
         context = _current.get() or _running.get(getattr(_thread_local, "invocation_id", ""))
         record.function = context.function_name if context else ""
         record.invocation_id = context.invocation_id if context else ""
-        return True
+        return self.keeps(record)
 
 
 def describe_context(context: Context) -> dict[str, Any]:

@@ -31,13 +31,14 @@ _SPELLING = {
         "signalREndpoints",
         "signalR",
         "timerTrigger",
+        "warmupTrigger",
     )
 }
 _SUPPORTED = set(_SPELLING.values())
 # Begins of the types that the original has extensions for.
 _ELSEWHERE = re.compile(
     r"(queue|blob|table|cosmosdb|eventhub|eventgrid|servicebus|kafka|rabbitmq|sql|"
-    r"mysql|dapr|durable|orchestration|activity|entity|warmup|mcp|assistant|embeddings|"
+    r"mysql|dapr|durable|orchestration|activity|entity|mcp|assistant|embeddings|"
     r"semanticsearch|textcompletion|sendgrid|twilio|redis|webpubsub|connector)",
     re.IGNORECASE,
 )

@@ -6,7 +6,7 @@ socket is `server`'s.
 
 import asyncio
 import os
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ from hubbub.functions.access import Access
 from hubbub.functions.bindings import Plan
 from hubbub.functions.connections import Connections
 from hubbub.functions.cors import CorsPolicy
-from hubbub.functions.expressions import BindingData
-from hubbub.functions.function import Function, Refusal
+from hubbub.functions.expressions import BindingData, Values
+from hubbub.functions.function import Function, FunctionError, Refusal
+from hubbub.functions.identity import Login, build_credential
 from hubbub.functions.invoke import Invoker, Outcome
 from hubbub.functions.keys import KeyStore, default_folder
 from hubbub.functions.loader import load_app
+from hubbub.functions.offline import Offline
 from hubbub.functions.plans import build_plans, connection_warnings, talks_to_a_service
 from hubbub.functions.principal import TRUST_SETTING
 from hubbub.functions.request import BODY_LIMIT
@@ -38,7 +40,11 @@ from hubbub.functions.spelling import unknown_options
 from hubbub.functions.state import MemoryStore, SqliteStore
 from hubbub.functions.threads import ThreadPool
 from hubbub.functions.timers import Timer, Timers, build_timer, local_zone
+from hubbub.functions.warmup import warmup_context
 from hubbub.functions.webhook import SignalRTriggers, unchecked
+
+_WARMUP = 30.0  # seconds that the start waits for an app to warm up
+_MOMENT = 0.2  # seconds in which an answer is on its way
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,9 @@ class HostOptions:
     checks_keys: bool = False  # False: everybody may call everything, as on a developer's machine
     fires_timers: bool = True  # False in all but one of several processes
     grace: float = 10.0  # seconds for what runs when the host is closed
+    limit_logs: Callable[[Mapping[str, str]], None] | None = None  # told host.json's levels
+    restart: Callable[[], None] | None = None  # starts this process again; None: nobody does
+    credential: Callable[[Login], Any] = build_credential  # for connections without an access key
 
 
 class Host:
@@ -75,15 +84,18 @@ class Host:
         warnings: Iterable[str] = (),
         options: HostOptions = HostOptions(),
     ) -> None:
+        if options.limit_logs is not None:
+            options.limit_logs(host.log_levels)
         self.root = root
         self._options = options
+        self.offline = Offline(root)
         self._app_settings = settings
         self.settings = host
         self.cors = cors
         self.body_limit = _number(settings, "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT", BODY_LIMIT)
         self.homepage = not settings.is_true("AzureWebJobsDisableHomepage")
         self.trusts_principal = settings.is_true(TRUST_SETTING)
-        self.connections = Connections(settings)
+        self.connections = Connections(settings, options.credential)
         self._pool = ThreadPool(_number(settings, "PYTHON_THREADPOOL_THREAD_COUNT", _threads()))
         self.invoker = Invoker(self._pool, host.function_timeout)
         self.signalr = SignalRTriggers(settings, self.connections)
@@ -91,6 +103,8 @@ class Host:
         if options.checks_keys:
             self.keys().host()  # what is wrong with the files of keys is said at the start
         self._timers: list[Timer] = []
+        self._warmup: Plan | None = None
+        self._watch: asyncio.Task[None] | None = None
         loaded = load_app(root, host, settings)
         routes, conflicts, order = build_routes(loaded.functions, host.route_prefix)
         self.plans, failed = build_plans(
@@ -129,6 +143,13 @@ class Host:
             self.signalr.add(plan)
         elif kind == "timerTrigger":
             self._timers.append(build_timer(plan, self._app_settings))
+        elif kind == "warmupTrigger":
+            if self._warmup is not None:
+                raise FunctionError(
+                    "an app has one warmup function, and "
+                    f"'{self._warmup.function.name}' is it. Remove one of them."
+                )
+            self._warmup = plan
 
     def _build_timers(self) -> Timers:
         """The timers, with a file for their schedules if there is a folder for it."""
@@ -177,22 +198,61 @@ class Host:
         return talks_to_a_service(self.functions)
 
     async def start(self) -> None:
-        """Begin to fire timers, unless another process of this host does."""
-        if self._options.fires_timers:
+        """Warm the app up, then begin to fire timers, unless another process of this host does."""
+        await self.warm_up()
+        if self._options.fires_timers and self.offline.answer is None:
             self.timers.start()
+        self._watch = asyncio.create_task(self.offline.watch(self.pause, self.resume))
 
-    def run_in_background(self, plan: Plan, value: Any, data: BindingData) -> None:
-        """Invoke a function that nobody waits for."""
+    async def warm_up(self) -> None:
+        """Run the app's warmup function, if it has one, and wait for it a while."""
+        if self._warmup is not None:
+            task = self.run_in_background(self._warmup, warmup_context(), Values({}))
+            await asyncio.wait([task], timeout=_WARMUP)
+
+    async def pause(self) -> None:
+        """Fire nothing until `resume`; requests are answered."""
+        self.invoker.is_draining = True
+        await self.timers.stop()
+
+    async def resume(self) -> None:
+        """Go on after `pause`."""
+        if self._drained_by is None:
+            self.invoker.is_draining = False
+            if self._options.fires_timers:
+                self.timers.start()
+
+    @property
+    def drain_state(self) -> str:
+        """Whether something still runs after `pause`, in the original's words."""
+        if not self.invoker.is_draining:
+            return "Disabled"
+        return "InProgress" if self.invoker.running else "Completed"
+
+    def restart(self) -> bool:
+        """Start this process again, once what runs has ended; False where nobody would."""
+        if self._options.restart is None:
+            return False
+        # After the answer has been sent.
+        asyncio.get_running_loop().call_later(_MOMENT, self._options.restart)
+        return True
+
+    def run_in_background(
+        self, plan: Plan, value: Any, data: BindingData
+    ) -> "asyncio.Task[Outcome]":
+        """Invoke a function that nobody need wait for."""
         task = asyncio.ensure_future(self.invoker.run_again(plan, value, data))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
 
     async def drain(self) -> None:
         """Start nothing any more that no request asks for; what runs goes on."""
         if self._drained_by is None:
             self._drained_by = asyncio.get_running_loop().time() + self._options.grace
-        self.invoker.is_draining = True
-        await self.timers.stop()
+        if self._watch is not None:
+            self._watch.cancel()
+        await self.pause()
 
     async def close(self) -> None:
         """Wait for what runs, as long as it is granted, and give up threads and connections."""

@@ -21,6 +21,7 @@ from hubbub.functions.expressions import BindingData
 from hubbub.functions.function import RETURN, Function, InvocationError
 from hubbub.functions.invocationlog import log_begin, log_end
 from hubbub.functions.threads import ThreadPool
+from hubbub.functions.timespan import format_seconds
 
 logger = logging.getLogger("hubbub.functions")
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -52,6 +53,7 @@ class Invoker:
 
     def __init__(self, pool: ThreadPool, timeout: float | None) -> None:
         self.running = 0
+        self.waiting = 0  # for another try
         self.is_draining = False  # nothing is tried again then
         self._pool = pool
         self._deadlines = Deadlines(timeout)  # seconds; None: no limit
@@ -128,7 +130,11 @@ class Invoker:
                 attempt,
                 context.function_name,
             )
-            await asyncio.sleep(delay)
+            self.waiting += 1
+            try:
+                await asyncio.sleep(delay)
+            finally:
+                self.waiting -= 1
 
     async def _outcome(
         self, plan: Plan, value: Any, data: BindingData, context: Context
@@ -227,10 +233,3 @@ async def _send(plan: Plan, encoded: dict[str, Any], data: BindingData) -> None:
 
 async def _one(output: OutputBinding, value: Any, data: BindingData) -> None:
     await output.send(value, data)
-
-
-def format_seconds(seconds: float) -> str:
-    """A length of time as `hh:mm:ss`."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:02d}:{minutes:02d}:{rest:02d}"

@@ -5,12 +5,16 @@
 import base64
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hubbub.functions.connections import Connections, NamedEndpoint, describe, setting_name
 from hubbub.functions.expressions import BindingData, optional_template, required_template
 from hubbub.functions.function import Binding, Function, FunctionError, InvocationError
 from hubbub.functions.settings import AppSettings
+
+if TYPE_CHECKING:
+    from hubbub.client.management import HubContext
+    from hubbub.client.management import Negotiation as Negotiated
 
 
 class _Negotiator:
@@ -30,7 +34,7 @@ class _Negotiator:
             raise FunctionError("'claimTypeList' must be a list of claim types.")
         self._claims = frozenset(map(str, claims))
 
-    def info(self, data: BindingData, *endpoints: NamedEndpoint) -> list[dict[str, str]]:
+    async def info(self, data: BindingData, *endpoints: NamedEndpoint) -> list[dict[str, str]]:
         """Address and token of each endpoint, for one invocation."""
         user = None if self._user is None else self._user.evaluate(data, self.function)
         claims: list[tuple[str, Any]] = []
@@ -42,9 +46,29 @@ class _Negotiator:
         found = []
         for entry in endpoints:
             client = self._connections.client(entry)
-            issued = client.hub(hub).negotiate(user_id=user, claims=claims)
+            if entry.login is None:
+                issued = client.hub(hub).negotiate(user_id=user, claims=claims)
+            else:
+                issued = await self._lent(entry, client.hub(hub), user, claims)
             found.append({"url": issued.url, "accessToken": issued.access_token})
         return found
+
+    async def _lent(
+        self,
+        entry: NamedEndpoint,
+        hub: "HubContext",
+        user: str | None,
+        claims: list[tuple[str, Any]],
+    ) -> "Negotiated":
+        """Have the token signed with a key that the service lends to this identity."""
+        try:
+            return await hub.negotiate_by_identity(user_id=user, claims=claims)
+        except Exception as error:  # the SDK's own kinds of errors are not known here
+            raise InvocationError(
+                f"no token could be made for {entry.endpoint.url} with the identity of the setting "
+                f"'{self.setting}': {type(error).__name__}: {str(error).partition(chr(10))[0]}. "
+                "The identity needs the role SignalR Service Owner or SignalR App Server."
+            ) from error
 
 
 class ConnectionInfo:
@@ -59,7 +83,7 @@ class ConnectionInfo:
     async def value(self, data: BindingData) -> str:
         """The JSON text `{"url": …, "accessToken": …}`."""
         entry = self._connections.choose(self._negotiator.setting)
-        return json.dumps(self._negotiator.info(data, entry)[0])
+        return json.dumps((await self._negotiator.info(data, entry))[0])
 
 
 class Negotiation:
@@ -74,7 +98,7 @@ class Negotiation:
     async def value(self, data: BindingData) -> str:
         """The JSON text `{"endpoints": [{…, "connectionInfo": {…}}]}`."""
         entries = self._connections.endpoints(self._negotiator.setting)
-        infos = self._negotiator.info(data, *entries)
+        infos = await self._negotiator.info(data, *entries)
         listed = [
             describe(entry, online=self._connections.is_online(entry)) | {"connectionInfo": info}
             for entry, info in zip(entries, infos, strict=True)

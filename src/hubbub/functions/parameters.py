@@ -16,6 +16,7 @@ from hubbub.functions.function import RETURN, Binding, Function, FunctionError
 
 _GENERIC_IN = (str, bytes)
 _GENERIC_OUT = (str, bytes, bytearray)
+_WEB_FRAMEWORKS = {"fastapi", "starlette", "azurefunctions"}
 _RETURNED = {"http": "-> func.HttpResponse or -> str"}
 _registry: Any = func.get_binding_registry()  # type: ignore[no-untyped-call]
 
@@ -108,6 +109,13 @@ class _Check:
             )
         self._check_direction(binding, is_out)
         if not _accepts(binding, hint):
+            if hint.__module__.partition(".")[0] in _WEB_FRAMEWORKS:
+                raise self._error(
+                    f"binding {binding.name} is a {hint.__module__}.{hint.__qualname__}: functions "
+                    "with the types of azurefunctions-extensions-http-fastapi are not supported. "
+                    "Give a FastAPI app to func.AsgiFunctionApp, which streams here, or use "
+                    "func.HttpRequest and func.HttpResponse"
+                )
             raise self._error(
                 f'binding type "{binding.type}" and dataType "{binding.option("dataType")}" in '
                 "the binding decorator do not match the corresponding function parameter's Python "

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hubbub.functions.function import FunctionError
-from hubbub.functions.settings import parse_time_span
+from hubbub.functions.timespan import parse_time_span
 
 _STRATEGIES = {"fixeddelay": "fixedDelay", "exponentialbackoff": "exponentialBackoff"}
 

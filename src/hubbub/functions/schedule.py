@@ -9,7 +9,7 @@ from typing import Protocol
 
 from hubbub.functions.function import FunctionError
 from hubbub.functions.ncrontab import Crontab, CrontabError, parse_crontab
-from hubbub.functions.settings import parse_time_span
+from hubbub.functions.timespan import parse_time_span
 
 _MINUTE = 60.0  # seconds; below that a missed occurrence is not worth remembering
 _SHIFT = timedelta(hours=3)  # more than clocks are ever put forward or back

@@ -23,6 +23,7 @@ from hubbub.errors import ConfigError
 from hubbub.functions.app import create_app
 from hubbub.functions.connections import DEFAULT_SETTING
 from hubbub.functions.host import FunctionInfo, Host, HostOptions, load_host
+from hubbub.functions.loglevels import limit_logs
 from hubbub.functions.settings import (
     LocalSettings,
     read_local_settings,
@@ -49,6 +50,7 @@ class ServeOptions:
     handover: Path | None = None  # the folder for schedules where they need not outlive a reload
     enable_auth: bool = False  # whether keys are asked for
     fires_timers: bool = True  # False in all but one of the processes on one socket
+    is_supervised: bool = False  # whether somebody starts this process again when it ends
     grace: float = 10.0  # seconds for running invocations when the host is stopped
 
 
@@ -94,6 +96,8 @@ async def serve_host(
             checks_keys=options.enable_auth,
             fires_timers=options.fires_timers,
             grace=options.grace,
+            limit_logs=limit_logs,
+            restart=_end if options.is_supervised else None,
         )
         host = prepare_host(root, local, sock.getsockname()[1], how)
         gc.freeze()  # what is loaded by now stays, and need not be looked at again and again
@@ -142,6 +146,11 @@ def prepare_host(root: Path, local: LocalSettings, port: int, options: HostOptio
         if name not in local.values:
             environ.setdefault(name, value)
     return load_host(root, environ, local=local, options=options)
+
+
+def _end() -> None:
+    """End this process in order, so that it is started again."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def _stop(server: "_Server", stop: asyncio.Event) -> None:

@@ -12,7 +12,9 @@ from types import MappingProxyType
 from typing import Any
 
 from hubbub.errors import ConfigError
+from hubbub.functions.hsts import Hsts, parse_hsts
 from hubbub.functions.jsonfile import read_json_object
+from hubbub.functions.timespan import parse_time_span
 from hubbub.protocol.jsontext import parse_json_object
 
 HOST_FILE = "host.json"
@@ -32,6 +34,8 @@ class HostSettings:
     functions: frozenset[str] | None = None  # lower-case names to load; None: all of them
     custom_headers: tuple[tuple[str, str], ...] = ()  # added to each response that lacks them
     max_outstanding_requests: int | None = None  # more at once are answered 429; None: no limit
+    max_concurrent_requests: int | None = None  # more wait; None: no limit
+    hsts: Hsts | None = None  # None: no such header
     retry: Mapping[str, Any] = field(default_factory=dict)  # of functions without their own
     watched_directories: tuple[str, ...] = ()  # whose changes reload the app as well
     watched_files: tuple[str, ...] = ()  # further names of files whose changes reload the app
@@ -168,6 +172,10 @@ def _host_settings(document: Mapping[str, Any], environ: Mapping[str, str]) -> H
             (name, str(value)) for name, value in tree.below("extensions:http:customHeaders")
         ),
         max_outstanding_requests=_limit(tree, "extensions:http:maxOutstandingRequests"),
+        max_concurrent_requests=_limit(tree, "extensions:http:maxConcurrentRequests"),
+        hsts=parse_hsts(
+            {name.lower(): value for name, value in tree.below("extensions:http:hsts")}
+        ),
         retry=dict(tree.below("retry")),
         watched_directories=tuple(str(value) for _, value in tree.below("watchDirectories")),
         watched_files=tuple(str(value) for _, value in tree.below("watchFiles")),
@@ -200,20 +208,6 @@ def _limit(tree: _Tree, path: str) -> int | None:
             f"{HOST_FILE}: '{_dotted(path)}' is '{value}'; it must be a whole number, -1 for none."
         ) from None
     return None if number < 0 else number
-
-
-_TIME_SPAN = re.compile(r"(?:(\d+)\.)?(\d{1,2}):(\d{1,2})(?::(\d{1,2})(\.\d+)?)?")
-
-
-def parse_time_span(text: str) -> float | None:
-    """Seconds of a .NET time span, `[d.]hh:mm[:ss[.fff]]`, or None if it is not one."""
-    match = _TIME_SPAN.fullmatch(text.strip())
-    if match is None:
-        return None
-    days, hours, minutes, seconds = (int(part or 0) for part in match.groups()[:4])
-    if hours > 23 or minutes > 59 or seconds > 59:
-        return None
-    return days * 86400 + hours * 3600 + minutes * 60 + seconds + float(match.group(5) or 0)
 
 
 def _timeout(value: Any) -> float | None:

@@ -83,6 +83,13 @@ class SignalROutput:
                 f"the setting '{self._setting}' from {self._connections.place(self._setting)}: "
                 f"{error}"
             ) from None
+        except Exception as error:  # a credential has kinds of errors that are not known here
+            if entry.login is None:
+                raise
+            raise InvocationError(
+                f"output '{self._name}' could not be sent to {entry.endpoint.url}: the identity of "
+                f"the setting '{self._setting}' gave no token: {type(error).__name__}: {error}"
+            ) from error
         self._connections.note(entry, reached=True)
 
 

@@ -29,7 +29,7 @@ from hubbub.functions.schedule import Schedule, occurrences, parse_schedule
 from hubbub.functions.settings import AppSettings
 from hubbub.functions.state import Status, TimerStore
 
-logger = logging.getLogger("hubbub.functions")
+logger = logging.getLogger("hubbub.functions.timers")
 
 Invoke = Callable[[Plan, Any, BindingData], Awaitable[Outcome]]
 _LEASE = 15.0  # seconds that a host which is gone keeps others from firing its timers
@@ -119,9 +119,10 @@ class Timers:
         return next(str(t.schedule) for t in self._timers if t.plan.function is function)
 
     def start(self) -> None:
-        """Begin to fire."""
+        """Begin to fire, also after `stop`."""
         if self._timers and self._task is None:
-            self._task = asyncio.create_task(self._lead())
+            before, self._handing_over = self._handing_over, None
+            self._task = asyncio.create_task(self._lead(before))
 
     async def stop(self) -> None:
         """Fire no more. What runs goes on; when it has ended another host may fire."""
@@ -160,8 +161,13 @@ class Timers:
                 await self._keep(self._store.write, key, status)
         await self._keep(self._store.resign, self._app, self._owner)
 
-    async def _lead(self) -> None:
-        """Fire while this host has the lease, and wait for it otherwise."""
+    async def _lead(self, before: asyncio.Task[None] | None) -> None:
+        """Fire while this host has the lease, and wait for it otherwise.
+
+        What still runs from `before` a stop ends first.
+        """
+        if before is not None:
+            await asyncio.wait([before])
         while True:
             while not await self._renew():
                 await self._clock.sleep(_WAIT)
