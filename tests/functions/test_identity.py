@@ -11,9 +11,8 @@ from tests.functions.apps import Service, call
 
 from hubbub.functions.connections import Connections
 from hubbub.functions.host import Host, HostOptions
-from hubbub.functions.identity import build_credential, login_of
+from hubbub.functions.identity import build_credential
 from hubbub.functions.settings import AppSettings
-from hubbub.protocol.endpoints import parse_connection_string
 from hubbub.protocol.tokens import decode_token
 
 Load = Callable[..., Host]
@@ -105,7 +104,7 @@ def test_a_connection_string_counts_before_an_identity_and_named_identities_add_
     assert [(e.name, e.kind, e.endpoint.url, e.login) for e in found] == [
         ("", "Primary", "https://plain", None),
         ("East", "Secondary", "https://east", ()),
-        ("West", "Primary", "https://west", (("credential", "azure.msi"), ("clientid", "c"))),
+        ("West", "Primary", "https://west", None),
     ]
     assert Connections(AppSettings(settings)).keys(SETTING) is None
 
@@ -119,8 +118,7 @@ def test_a_connection_string_counts_before_an_identity_and_named_identities_add_
         ({"credential": "managedidentity", "clientid": "c"}, "ManagedIdentityCredential"),
         ({"credential": "managedidentity", "managedidentityresourceid": "/r"},
          "ManagedIdentityCredential"),
-        ({"credential": "azure.msi"}, "ManagedIdentityCredential"),
-        ({"credential": "azure.app", "clientid": "c", "tenantid": "t", "clientsecret": "s"},
+        ({"clientid": "c", "tenantid": "t", "clientsecret": "s"},
          "ClientSecretCredential"),
     ],
 )  # fmt: skip
@@ -128,18 +126,13 @@ def test_a_login_becomes_a_credential_of_the_sdk(login: dict[str, str], kind: st
     assert type(build_credential(tuple(login.items()))).__name__ == kind
 
 
-@pytest.mark.parametrize(
-    ("text", "login"),
-    [
-        ("AccessKey=k", None),
-        ("AuthType=azure;ClientId=ignored", {"credential": "azure"}),
-        ("AuthType=aad", {"credential": "azure.msi"}),
-        ("AuthType=aad;ClientId=c", {"credential": "azure.msi", "clientid": "c"}),
-        ("AuthType=azure.app;ClientId=c;TenantId=t;ClientSecret=s",
-         {"credential": "azure.app", "clientid": "c", "tenantid": "t", "clientsecret": "s"}),
-    ],
-)  # fmt: skip
-def test_a_connection_string_says_how_to_log_in(text: str, login: dict[str, str] | None) -> None:
-    found = login_of(parse_connection_string(f"Endpoint=https://a;{text}"))
+async def test_a_connection_string_without_a_key_says_how_to_log_in(
+    load: Load, service: Service, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeCredential()
+    monkeypatch.setattr(azure.identity, "ManagedIdentityCredential", lambda client_id: fake)
+    host = load(APP, {SETTING: f"Endpoint={service.url};AuthType=azure.msi;ClientId=c;"})
 
-    assert (None if found is None else dict(found)) == login
+    assert (await call(host, "GET", "/api/send")).text == "sent"
+    assert (await call(host, "GET", "/api/negotiate")).status == 200
+    assert set(service.tokens) == {"entra-token"}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hubbub.errors import ConfigError
 from hubbub.functions.function import Binding, FunctionError, InvocationError
-from hubbub.functions.identity import Login, build_credential, login_of, read_section
+from hubbub.functions.identity import Login, build_credential, read_section
 from hubbub.functions.settings import AppSettings
 from hubbub.protocol.endpoints import Endpoint, parse_connection_string
 
@@ -32,7 +32,8 @@ class NamedEndpoint:
     name: str  # "" for the one of the plain connection string
     kind: Kind
     endpoint: Endpoint
-    login: Login | None = field(default=None, repr=False)  # None: the access key signs
+    # Of an identity-based connection; None: the access key signs, or what AuthType says.
+    login: Login | None = field(default=None, repr=False)
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -188,7 +189,7 @@ def _endpoint(name: str, kind: Kind, text: str, setting: str) -> NamedEndpoint:
         endpoint = parse_connection_string(text)
     except ConfigError as error:
         raise ConfigError(f"The setting '{setting}' cannot be used: {error}") from None
-    return NamedEndpoint(name, kind, endpoint, login_of(endpoint))
+    return NamedEndpoint(name, kind, endpoint)
 
 
 def _by_identity(name: str, endpoint: Endpoint, kind: str, login: Login) -> NamedEndpoint:

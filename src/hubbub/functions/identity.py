@@ -14,10 +14,8 @@ from hubbub.protocol.endpoints import Endpoint, parse_connection_string
 
 Login = tuple[tuple[str, str], ...]  # lower-case names and values, such as ("clientid", "…")
 
-# What the Azure SDK's settings say in `credential`, and in AuthType of a connection string.
-_MANAGED = {"managedidentity", "azure.msi"}
-_WORKLOAD = "workloadidentity"
-_DEFAULT = {"", "azure", "azure.app", "aad"}
+# What the Azure SDK's settings say in `credential`; nothing means what is found.
+_MANAGED, _WORKLOAD = "managedidentity", "workloadidentity"
 _LOGIN = (
     "credential",
     "clientid",
@@ -55,28 +53,9 @@ def read_section(section: Mapping[str, str], name: str) -> tuple[Endpoint, str, 
     return endpoint, kind, login
 
 
-def login_of(endpoint: Endpoint) -> Login | None:
-    """What a connection string with an AuthType says about the login; None where it has a key."""
-    if endpoint.access_key is not None:
-        return None
-    kind = endpoint.auth_type or ""
-    if kind == "azure":  # the other parts are ignored then
-        return (("credential", kind),)
-    if kind == "aad" and not endpoint.tenant_id:
-        kind = "azure.msi"
-    parts = {
-        "credential": kind,
-        "clientid": endpoint.client_id,
-        "tenantid": endpoint.tenant_id,
-        "clientsecret": endpoint.client_secret,
-        "clientcertificatepath": endpoint.client_certificate,
-    }
-    return tuple((name, value) for name, value in parts.items() if value)
-
-
 def _check(login: Mapping[str, str], name: str) -> None:
     kind = login.get("credential", "").lower()
-    if kind not in {*_MANAGED, _WORKLOAD, *_DEFAULT}:
+    if kind not in {"", _MANAGED, _WORKLOAD}:
         raise ConfigError(
             f"The setting '{name}__credential' is '{login['credential']}'; write managedidentity "
             "or workloadidentity, or leave it out."
@@ -99,7 +78,7 @@ def build_credential(login: Login) -> Any:
             "a connection string with an AccessKey."
         ) from None
     client, tenant = given.get("clientid"), given.get("tenantid")
-    if kind in _MANAGED:
+    if kind == _MANAGED:
         if resource := given.get("managedidentityresourceid"):
             config = {"resource_id": resource}
             return sdk.ManagedIdentityCredential(identity_config=config)

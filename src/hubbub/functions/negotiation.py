@@ -46,7 +46,7 @@ class _Negotiator:
         found = []
         for entry in endpoints:
             client = self._connections.client(entry)
-            if entry.login is None:
+            if entry.endpoint.access_key is not None:
                 issued = client.hub(hub).negotiate(user_id=user, claims=claims)
             else:
                 issued = await self._lent(entry, client.hub(hub), user, claims)

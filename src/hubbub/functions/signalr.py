@@ -84,7 +84,7 @@ class SignalROutput:
                 f"{error}"
             ) from None
         except Exception as error:  # a credential has kinds of errors that are not known here
-            if entry.login is None:
+            if entry.endpoint.access_key is not None:
                 raise
             raise InvocationError(
                 f"output '{self._name}' could not be sent to {entry.endpoint.url}: the identity of "
