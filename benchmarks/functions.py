@@ -5,6 +5,7 @@
 nothing but import the app.
 """
 
+import gc
 import logging
 import socket
 import sys
@@ -152,6 +153,7 @@ def _run_host(app: str) -> None:
     from hubbub.functions.server import Ready, ServeOptions, serve_host
 
     def ready(facts: Ready) -> None:
+        gc.freeze()
         print(facts.port, flush=True)
 
     set_up_logging("info", invocations=InvocationFilter())

@@ -1,5 +1,6 @@
 """`hubbub host`: the function host alone, in processes that are replaced when the app changes."""
 
+import gc
 import json
 import os
 import sys
@@ -155,6 +156,7 @@ def _serve(options: Any, fd: int, ready_fd: int, log_level: str) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
     def ready(facts: Ready) -> None:
+        gc.freeze()  # what is loaded by now stays, and need not be looked at again and again
         report(ready_fd, {"ready": True, **_facts(facts)})
 
     try:

@@ -5,7 +5,6 @@ and sets up no logging; who calls it does.
 """
 
 import asyncio
-import gc
 import importlib
 import os
 import signal
@@ -100,7 +99,6 @@ async def serve_host(
             restart=_end if options.is_supervised else None,
         )
         host = prepare_host(root, local, sock.getsockname()[1], how)
-        gc.freeze()  # what is loaded by now stays, and need not be looked at again and again
         server = _Server(host, sock, options.grace, ready)
         watch = asyncio.create_task(_stop(server, stop)) if stop is not None else None
         watchdog = Watchdog(limit=host.settings.function_timeout)
