@@ -15,7 +15,7 @@ from hubbub.functions.request import HttpCall, HttpData
 REQUEST = HttpData(
     HttpCall(
         method="POST",
-        url="http://localhost/api/f",
+        url=lambda: "http://localhost/api/f",
         headers={"x-ms-client-principal-id": "principal", "x-user": "header"},
         query={"user": "query", "code": "secret", "Name": "bob", "both": "query"},
         route={"id": "5", "both": "route"},
@@ -102,7 +102,7 @@ def test_a_missing_name_fails_the_invocation(text: str, words: str) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"5", b"\xff", b"[" * 100_000])
 def test_a_body_that_is_no_object_offers_no_names(body: bytes) -> None:
-    call = HttpCall(method="POST", url="", headers={}, query={}, route={}, body=body)
+    call = HttpCall(method="POST", url=str, headers={}, query={}, route={}, body=body)
 
     with pytest.raises(InvocationError, match="No value for named parameter 'a'"):
         evaluate("{a}", HttpData(call))

@@ -17,6 +17,14 @@ _OWN: Final = ("hubbub", "uvicorn", "asyncio", "aiohttp", "websockets")
 class LogHandler(logging.StreamHandler[TextIO]):
     """Writes to standard error, which sends each line on by itself: that is not asked for again."""
 
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record."""
+        try:
+            self.stream.write(f"{self.format(record)}\n")
+            self.flush()
+        except Exception:  # what cannot be logged must not end what it is about
+            self.handleError(record)
+
     def flush(self) -> None:
         """Nothing where the stream has lines."""
         if not self.stream.line_buffering:

@@ -168,7 +168,7 @@ def _trigger_value(plan: Plan, text: str, url: str) -> tuple[Any, BindingData]:
         return text, Values(members)
     call = HttpCall(
         method=str(members.get("method", "POST")).upper(),
-        url=str(members.get("url", url)),
+        url=lambda: str(members.get("url", url)),
         headers=_texts(members.get("headers")),
         query=_texts(members.get("query")),
         route=_texts(members.get("params")),

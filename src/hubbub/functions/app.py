@@ -49,6 +49,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _NO_NAMES = Values({})
+_NO_VALUES: Mapping[str, str] = {}
 _WEBHOOKS = "runtime/webhooks/signalr"
 
 
@@ -128,6 +129,9 @@ class HostApp:
             preflight = self._host.cors.preflight(request.method, request.headers)
             if preflight is not None:
                 return preflight
+        exact = self._host.routes.find_exact(request.raw_path, request.method)
+        if exact is not None:
+            return await self._call(request, exact, _NO_VALUES)
         path = decode_path(request.raw_path)
         if path[:6].lower() == "admin/":
             if not self._host.access.is_checked and not request.is_local:
@@ -147,7 +151,12 @@ class HostApp:
         found = self._host.routes.find(path, request.method)
         if found is None:
             return self._home() if path == "" else NOT_FOUND
-        route, values = found
+        return await self._call(request, *found)
+
+    async def _call(
+        self, request: "_Request", route: Route, values: Mapping[str, str]
+    ) -> Response | None:
+        """Invoke a function if the request may, and if there is room for it."""
         access = self._host.access
         if access.is_checked and not access.allows_function(
             route.name, route.level, request.headers, request.query
@@ -201,7 +210,7 @@ class HostApp:
             body = await read_body(request.receive, headers, self._host.body_limit)
         call = HttpCall(
             method=request.method,
-            url=format_url(request.scope, headers, request.raw_path),
+            url=partial(format_url, request.scope, headers, request.raw_path),
             headers=headers,
             query=request.query,
             route=values,

@@ -206,6 +206,10 @@ def _encode(plan: Plan, outs: dict[str, Out], returned: Any) -> dict[str, Any]:
             "Let it return nothing, or give it an output binding with the name $return."
         )
     outputs = plan.outputs
+    if not outs and plan.returns is not None:  # as nearly all HTTP functions have it
+        if returned is None and not plan.returns.takes_none:
+            return {}
+        return {RETURN: plan.returns.encode(returned)}
     values = {name: out.get() for name, out in outs.items()} if outs else {}
     if plan.returns is not None:
         values[RETURN] = returned

@@ -4,7 +4,7 @@ Which function answers is the routes' matter, and what it answered `response`'s.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl
@@ -32,7 +32,7 @@ class HttpCall(Struct, frozen=True):
     """One request, read completely."""
 
     method: str
-    url: str
+    url: Callable[[], str]  # made when it is asked for
     headers: Mapping[str, str]  # lower-case names; repeated ones joined by commas
     query: Mapping[str, str]  # repeated names joined by commas, empty values kept
     route: Mapping[str, str]
@@ -46,7 +46,7 @@ class HttpCall(Struct, frozen=True):
         """What the official class is made of."""
         return {
             "method": self.method,
-            "url": self.url,
+            "url": self.url(),
             "headers": self.headers,
             "params": {name: value for name, value in self.query.items() if value},
             "route_params": self.route,
