@@ -146,9 +146,12 @@ class Timers:
         self._store.close()
 
     async def _hand_over(self) -> None:
-        """Let another host fire as soon as nothing runs here."""
-        if self._running:
-            await asyncio.wait(self._running)
+        """Let another host fire as soon as nothing runs here, and keep it from that meanwhile."""
+        while self._running:
+            nap = asyncio.ensure_future(self._clock.sleep(_RENEWAL))
+            await asyncio.wait([nap, *self._running], return_when=asyncio.FIRST_COMPLETED)
+            nap.cancel()
+            await self._renew()
         await self._settle()
 
     async def _settle(self) -> None:
