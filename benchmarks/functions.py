@@ -108,12 +108,12 @@ def _start(plan: Plan, folder: Path) -> Figure:
     app = _write(folder / "many", _HEAD + "".join(_ASYNC.format(name=name) for name in names))
     command = python("-m", "hubbub", "host", str(app), "--port", "0", "--json")
     _until_first_line(command)  # writes what Python keeps of compiled modules
-    values, imports = [], []
-    for _ in range(plan.starts):
-        imports.append(_until_first_line(_role("imports", str(app))))
-        values.append(_until_first_line(command) - imports[-1])
+    values = [
+        _until_first_line(command) - _until_first_line(_role("imports", str(app)))
+        for _ in range(plan.starts)
+    ]
     what = f"functions: start to ready with {_FUNCTIONS} functions, beyond the app's imports"
-    return Figure(what, "s", tuple(values), tuple(imports), "the imports alone", (Budget(1.0),))
+    return Figure(what, "s", tuple(values), budgets=(Budget(1.0),))
 
 
 def _write(folder: Path, source: str) -> Path:
