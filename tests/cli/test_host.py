@@ -62,8 +62,8 @@ def test_a_changed_app_is_loaded_again_and_no_request_is_refused(tmp_path: Path)
         assert get(url).startswith("one")
         (app / "function_app.py").write_text(VERSION.replace("VERSION", "two"))
         until(lambda: get(url).startswith("two"))
+        until(lambda: "reloaded in" in log.read_text())
 
-    assert "reloaded in" in log.read_text()
     assert "function_app.py" in log.read_text()
 
 

@@ -9,11 +9,12 @@ import importlib
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from uvicorn.config import Config
 from uvicorn.server import Server
@@ -31,6 +32,8 @@ from hubbub.functions.settings import (
 )
 from hubbub.functions.watchdog import Watchdog
 
+_NEWCOMER_PAUSE = 0.02  # seconds between two looks at connections without a request
+_NEWCOMER_LOOKS = 25  # so that one which says nothing holds the end up for half a second
 DEFAULT_PORT = 7071
 DEFAULT_ADDRESS = "127.0.0.1"
 
@@ -194,7 +197,18 @@ class _Server(Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Fire no timer any more, then end as uvicorn does: what runs may finish."""
         await self._host.drain()
+        for server in self.servers:
+            server.close()
+        await self._hear_newcomers()
         await super().shutdown(sockets=sockets)
+
+    async def _hear_newcomers(self) -> None:
+        """Let a connection that was just taken say what it wants; uvicorn would close it."""
+        for _ in range(_NEWCOMER_LOOKS):
+            await asyncio.sleep(_NEWCOMER_PAUSE)
+            connections: Iterable[Any] = tuple(self.server_state.connections)
+            if all(connection.cycle is not None for connection in connections):
+                return
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop in order; a second Ctrl+C stops at once."""
