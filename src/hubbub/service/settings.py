@@ -89,7 +89,7 @@ class ServiceSettings:
     upstream_templates: tuple[Template, ...] = ()
     # The emulator's settings.json, which is watched.
     settings_file: Path | None = None
-    # Requests to apps at the same time, over all connections; the others wait.
+    # Requests by one template at the same time, over all connections; the others wait.
     max_upstream_deliveries: int = 256
     # Messages of one client that its app has not taken yet; past that it is not listened to.
     max_upstream_backlog: int = 64

@@ -24,6 +24,7 @@ from hubbub.service.upstream.authentication import Tokens, token_source
 from hubbub.service.upstream.issuer import ServiceIssuer
 from hubbub.service.upstream.outcome import DeliveryError, Kind, Outcome
 from hubbub.service.upstream.secret import Secrets
+from hubbub.service.upstream.slots import Slot
 
 if TYPE_CHECKING:
     from hubbub.service.upstream.web import AppClient
@@ -103,9 +104,17 @@ class Courier:
         return choose(self.settings.templates, event.hub, event.category, event.event)
 
     async def deliver(
-        self, event: Event, template: Template, content_type: str, body: bytes
+        self,
+        event: Event,
+        template: Template,
+        content_type: str,
+        body: bytes,
+        slot: Slot | None = None,
     ) -> Outcome:
-        """Send `event` where `template` says, again where that is safe and asked for."""
+        """Send `event` where `template` says, again where that is safe and asked for.
+
+        A `slot` that has been taken for it is free for others during the pauses.
+        """
         start = time.monotonic()
         headers = event_headers(event, self._keys, content_type)
         if template.retries:
@@ -115,7 +124,7 @@ class Courier:
             outcome = await self._try(event, template, headers, body)
             if repeated >= template.retries or not _is_repeatable(event, outcome):
                 break
-            await self._pause(_pause_before(repeated))
+            await self._rest(_pause_before(repeated), slot)
             repeated += 1
         return Outcome(
             kind=outcome.kind,
@@ -128,6 +137,14 @@ class Courier:
             attempts=repeated + 1,
             seconds=time.monotonic() - start,
         )
+
+    async def _rest(self, seconds: float, slot: Slot | None) -> None:
+        if slot is None:
+            await self._pause(seconds)
+            return
+        slot.leave()
+        await self._pause(seconds)
+        await slot.take()
 
     async def _try(
         self, event: Event, template: Template, headers: dict[str, str], body: bytes

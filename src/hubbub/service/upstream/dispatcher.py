@@ -37,6 +37,7 @@ from hubbub.service.upstream.diagnosis import explain
 from hubbub.service.upstream.inbox import Ended, Inbox, Opened, Pending
 from hubbub.service.upstream.notice import Notices
 from hubbub.service.upstream.outcome import MAX_ANSWER, Kind, Outcome
+from hubbub.service.upstream.slots import Slots
 from hubbub.service.upstream.source import LOOK_SECONDS, SettingsSource
 from hubbub.service.upstream.streaming import Streaming
 
@@ -69,10 +70,9 @@ class Upstream:
         # How many deliveries ended how, by category and kind.
         self.outcomes: Counter[tuple[str, Kind]] = Counter()
         self.repetitions = 0
-        self.under_way = 0
         self.streaming = Streaming(settings, self._ask)
         self._settings = settings
-        self._slots = asyncio.Semaphore(settings.max_upstream_deliveries)
+        self._slots = Slots(settings.max_upstream_deliveries)
         self._tasks: set[asyncio.Task[None]] = set()
         self._watcher: asyncio.Task[None] | None = None
         self._notices = Notices()
@@ -83,6 +83,11 @@ class Upstream:
             f"connections={len(self._tasks)}, under_way={self.under_way}, "
             f"streams={len(self.streaming)})"
         )
+
+    @property
+    def under_way(self) -> int:
+        """How many requests to apps are under way, those of streams not counted."""
+        return self._slots.taken
 
     @property
     def is_configured(self) -> bool:
@@ -169,6 +174,7 @@ class Upstream:
 
     def _use(self, settings: UpstreamSettings) -> None:
         self.courier.use(settings)
+        self._slots.keep(settings.templates)
 
     async def _watch(self) -> None:
         while True:
@@ -270,16 +276,14 @@ class Upstream:
         self, event: Event, content_type: str, body: bytes
     ) -> tuple[Outcome, Template | None]:
         """Deliver by the template that matches by now: settings may have changed meanwhile."""
-        async with self._slots:
-            template = self.courier.template_for(event)
-            if template is None:
-                return Outcome(kind=Kind.NO_TEMPLATE), None
-            self.under_way += 1
-            try:
-                outcome = await self.courier.deliver(event, template, content_type, body)
-            finally:
-                self.under_way -= 1
-        return outcome, template
+        courier = self.courier
+        while (template := courier.template_for(event)) is not None:
+            async with self._slots.of(template) as slot:
+                if courier.template_for(event) == template:
+                    return await courier.deliver(
+                        event, template, content_type, body, slot
+                    ), template
+        return Outcome(kind=Kind.NO_TEMPLATE), None
 
     def _refuse(
         self, connection: "Connection", message: Invocation | StreamInvocation, error: str
