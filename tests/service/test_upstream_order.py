@@ -249,6 +249,30 @@ async def test_a_client_that_leaves_is_let_go_at_once_while_its_calls_are_still_
         assert (await app.next_events(7))[-1] == "disconnected"
 
 
+async def test_a_service_that_ends_says_how_many_events_the_app_has_not_taken(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gate = asyncio.Event()
+
+    async def answer(received: Received) -> web.StreamResponse:
+        await gate.wait()
+        return await echo(received)
+
+    async with upstream(answer) as (service, app):
+        for _ in range(2):
+            client = await service.connect()
+            await invoke(client, "call", id_=None)
+            await app.next()
+        inboxes = [connection.inbox for connection in service.hub().connections]
+        await until(lambda: [inbox and len(inbox) for inbox in inboxes] == [2, 2])
+        await service.node.upstream.close()
+        gate.set()
+        await service.node.upstream.close()
+
+    texts = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert texts == ["upstream: the service ends before the app has answered 4 of its events"]
+
+
 def test_an_inbox_is_full_by_number_or_by_bytes() -> None:
     told = []
     few, large = Inbox(2, 10**6), Inbox(100, 1000)

@@ -73,7 +73,7 @@ class Upstream:
         self.streaming = Streaming(settings, self._ask)
         self._settings = settings
         self._slots = Slots(settings.max_upstream_deliveries)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Inbox] = {}
         self._watcher: asyncio.Task[None] | None = None
         self._notices = Notices()
 
@@ -112,6 +112,11 @@ class Upstream:
             self._watcher = None
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace)
+        left = sum(map(len, self._tasks.values()))
+        if left:
+            _logger.warning(
+                "upstream: the service ends before the app has answered %d of its events", left
+            )
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -199,8 +204,8 @@ class Upstream:
         inbox.put(pending)
         connection.inbox = inbox
         task = asyncio.get_running_loop().create_task(self._run(connection, inbox))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = inbox
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
     async def _run(self, connection: "Connection", inbox: Inbox) -> None:
         """Deliver what is in the inbox, one after another, until it is empty."""

@@ -45,6 +45,9 @@ class Inbox:
     def __repr__(self) -> str:
         return f"Inbox({len(self._events)}, bytes={self._bytes}, full={self.is_full})"
 
+    def __len__(self) -> int:
+        return len(self._events)
+
     @property
     def is_full(self) -> bool:
         """Whether the client should not be listened to for now."""
