@@ -168,6 +168,7 @@ async def test_streams_of_one_client_and_of_all_are_limited() -> None:
             await stream(first, "wait", id_=str(number))
         refused = await completion(first)
         assert (refused.invocation_id, "at most 2 streams" in str(refused.error)) == ("2", True)
+        await until(lambda: len(service.node.upstream.streaming) == 2)
 
         for number in range(2):
             await stream(second, "wait", id_=str(number))

@@ -29,7 +29,7 @@ from hubbub.service.upstream.slots import Slot
 if TYPE_CHECKING:
     from hubbub.service.upstream.web import AppClient
 
-__all__ = ["Courier"]
+__all__ = ["Courier", "Written"]
 
 _FIRST_PAUSE: Final = 0.5  # seconds before the first repetition; it doubles with each
 _LONGEST_PAUSE: Final = 10.0
@@ -39,6 +39,7 @@ _NEVER_SENT: Final = frozenset({Kind.UNREACHABLE, Kind.NO_TLS, Kind.NO_TOKEN, Ki
 _UNANSWERED: Final = _NEVER_SENT | {Kind.BROKEN, Kind.CUT_OFF, Kind.TIMEOUT}
 
 Pause = Callable[[float], Awaitable[None]]
+Written = Callable[[], None]
 
 
 class Courier:
@@ -109,11 +110,14 @@ class Courier:
         template: Template,
         content_type: str,
         body: bytes,
+        *,
         slot: Slot | None = None,
+        written: Written | None = None,
     ) -> Outcome:
         """Send `event` where `template` says, again where that is safe and asked for.
 
-        A `slot` that has been taken for it is free for others during the pauses.
+        A `slot` that has been taken for it is free for others during the pauses. `written` is
+        called each time that the request is on its way to the app.
         """
         start = time.monotonic()
         headers = event_headers(event, self._keys, content_type)
@@ -121,7 +125,7 @@ class Courier:
             headers["Idempotency-Key"] = secrets.token_hex(16)
         repeated = 0
         while True:
-            outcome = await self._try(event, template, headers, body)
+            outcome = await self._try(event, template, headers, body, written)
             if repeated >= template.retries or not _is_repeatable(event, outcome):
                 break
             await self._rest(_pause_before(repeated), slot)
@@ -147,7 +151,12 @@ class Courier:
         await slot.take()
 
     async def _try(
-        self, event: Event, template: Template, headers: dict[str, str], body: bytes
+        self,
+        event: Event,
+        template: Template,
+        headers: dict[str, str],
+        body: bytes,
+        written: Written | None,
     ) -> Outcome:
         try:
             filled, url = await self._filled(event, template)
@@ -164,6 +173,7 @@ class Courier:
                 # A stream is answered at its end; who waits for its items has a limit of its own.
                 timeout=template.timeout if event.stream_id is None else None,
                 has_chosen_host=filled.literal_host is None,
+                written=written,
             )
         except DeliveryError as error:
             return Outcome(kind=error.kind, detail=str(error))

@@ -32,7 +32,7 @@ from hubbub.service.upstream.answer import (
     completion_for,
     stream_end,
 )
-from hubbub.service.upstream.delivery import Courier
+from hubbub.service.upstream.delivery import Courier, Written
 from hubbub.service.upstream.diagnosis import explain
 from hubbub.service.upstream.inbox import Ended, Inbox, Opened, Pending
 from hubbub.service.upstream.notice import Notices
@@ -242,7 +242,7 @@ class Upstream:
             case Invocation():
                 await self._invoke(connection, pending)
             case StreamInvocation():
-                self.streaming.start(connection, pending)
+                await self.streaming.begin(connection, pending)
 
     async def _invoke(self, connection: "Connection", message: Invocation) -> None:
         codec = connection.wire.codec
@@ -261,7 +261,9 @@ class Upstream:
         else:
             connection.send(completion_for(outcome, invocation_id, message.target, event.hub))
 
-    async def _ask(self, connection: "Connection", message: StreamInvocation) -> list[Message]:
+    async def _ask(
+        self, connection: "Connection", message: StreamInvocation, written: Written
+    ) -> list[Message]:
         """Put the call of a stream to the app. Satisfies `Ask`."""
         codec = connection.wire.codec
         stream_id = message.invocation_id
@@ -271,7 +273,9 @@ class Upstream:
             outcome = Outcome(kind=Kind.NO_TEMPLATE)
         else:
             body = invocation_body(message, codec)
-            outcome = await self.courier.deliver(event, template, CONTENT_TYPES[codec.name], body)
+            outcome = await self.courier.deliver(
+                event, template, CONTENT_TYPES[codec.name], body, written=written
+            )
         limit = min(MAX_ANSWER, self._settings.max_pending_bytes - _FRAMING)
         outcome, _ = check_answer(outcome, stream_id, codec, limit)
         self._note(event, outcome, template)
@@ -285,9 +289,8 @@ class Upstream:
         while (template := courier.template_for(event)) is not None:
             async with self._slots.of(template) as slot:
                 if courier.template_for(event) == template:
-                    return await courier.deliver(
-                        event, template, content_type, body, slot
-                    ), template
+                    outcome = await courier.deliver(event, template, content_type, body, slot=slot)
+                    return outcome, template
         return Outcome(kind=Kind.NO_TEMPLATE), None
 
     def _refuse(

@@ -1,16 +1,18 @@
 """Runs the streams that clients ask an app for: from the call until it has an end.
 
 The app answers the webhook of a stream when it has sent its last item, by REST, so it may take
-long. A stream therefore has a task and no place in its connection's order: nothing waits for it.
+long. A stream therefore has a task, and what its client says next waits only for its beginning.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from hubbub.protocol.messages import Completion, Message, StreamInvocation
 from hubbub.service.settings import ServiceSettings
+from hubbub.service.upstream.delivery import Written
 from hubbub.service.upstream.streams import Stream, Streams
 
 if TYPE_CHECKING:
@@ -23,9 +25,12 @@ _MAX_ID: Final = 100  # characters, as in the path of the REST call that sends a
 # Seconds until the request of a stream that nobody waits for is cut. An app that sends learns of
 # the end by the answer and stops in order; and calls that are given up at once stay few.
 _NOTICE: Final = 1.0
+# Seconds that what a client says after the call of a stream waits for the app to be sent that call.
+_BEGINNING: Final = 1.0
 
-# Puts a call to the app and returns what to send its client; nothing, where the stream goes on.
-Ask = Callable[["Connection", StreamInvocation], Awaitable[list[Message]]]
+# Puts a call to the app, tells when it is on its way, and returns what to send its client; nothing,
+# where the stream goes on.
+Ask = Callable[["Connection", StreamInvocation, Written], Awaitable[list[Message]]]
 
 
 class Streaming:
@@ -60,8 +65,12 @@ class Streaming:
         streams.open(stream_id)
         return None
 
-    def start(self, connection: "Connection", message: StreamInvocation) -> None:
-        """Begin a stream that was admitted, unless it has ended meanwhile."""
+    async def begin(self, connection: "Connection", message: StreamInvocation) -> None:
+        """Begin a stream that was admitted, unless it has ended meanwhile.
+
+        Returns when its call is on its way to the app: what the client says next comes after it.
+        An app that cannot be reached holds that up no longer than a moment.
+        """
         stream_id = message.invocation_id
         stream = connection.streams.find(stream_id) if connection.streams is not None else None
         if stream is None:
@@ -70,10 +79,17 @@ class Streaming:
             error = "Invocation failed, the service has as many streams as it can have."
             _end(connection, stream, [Completion(invocation_id=stream_id, error=error)])
             return
-        task = asyncio.get_running_loop().create_task(self._run(connection, stream, message))
+        begun = asyncio.Event()
+        task = asyncio.get_running_loop().create_task(
+            self._run(connection, stream, message, begun.set)
+        )
         self._tasks.add(task)
         self._running[connection.id] = self._running.get(connection.id, 0) + 1
         task.add_done_callback(lambda done: self._done(connection.id, done))
+        task.add_done_callback(lambda _: begun.set())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_BEGINNING):
+                await begun.wait()
 
     def cancel(self, connection: "Connection", stream_id: str) -> None:
         """The client waits for no more items of a stream. An id that is unknown is no error."""
@@ -106,7 +122,11 @@ class Streaming:
             del self._running[connection_id]
 
     async def _run(
-        self, connection: "Connection", stream: Stream, message: StreamInvocation
+        self,
+        connection: "Connection",
+        stream: Stream,
+        message: StreamInvocation,
+        begun: Written,
     ) -> None:
         if not stream.is_open:
             return
@@ -114,7 +134,7 @@ class Streaming:
         messages: list[Message] = []
         try:
             async with stream.within(limit):
-                messages = await self._ask(connection, message)
+                messages = await self._ask(connection, message, begun)
                 if not messages:
                     await stream.end()
         except TimeoutError:

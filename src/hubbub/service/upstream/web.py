@@ -4,11 +4,12 @@ It makes one request and says how it ended. Whether to try again is for others t
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import aiohttp
-from aiohttp.abc import AbstractResolver
+from aiohttp.abc import AbstractResolver, AbstractStreamWriter
+from aiohttp.payload import BytesPayload
 from yarl import URL
 
 from hubbub.service.upstream.guard import GuardedResolver, check_host
@@ -41,6 +42,21 @@ class Reply:
         return f"Reply({self.status}, {len(self.body)} bytes)"
 
 
+class _Reported(BytesPayload):
+    """A body of which somebody wants to know when it has been written."""
+
+    def __init__(self, value: bytes, written: Callable[[], None]) -> None:
+        super().__init__(value)
+        self._written = written
+
+    async def write_with_length(
+        self, writer: AbstractStreamWriter, content_length: int | None
+    ) -> None:
+        """Write it, then say so."""
+        await super().write_with_length(writer, content_length)
+        self._written()
+
+
 class AppClient:
     """Sends POST requests to apps. Needs no opening; `close` ends its connections."""
 
@@ -67,18 +83,21 @@ class AppClient:
         timeout: float | None,  # noqa: ASYNC109 - it is a setting of the request
         limit: int = MAX_ANSWER,
         has_chosen_host: bool = False,
+        written: Callable[[], None] | None = None,
     ) -> Reply:
         """Send and read the answer. Raises `DeliveryError` where there is none to be had.
 
         `timeout` is in seconds and for all of it, without a limit where it is `None`; `limit` is
         the answer's, in bytes. A client `has_chosen_host` where a name that it gave is part of it.
+        `written` is called when the request is on its way.
         """
+        data = body if written is None else _Reported(body, written)
         try:
             target = URL(url, encoded=True)
             async with asyncio.timeout(timeout):
                 if has_chosen_host:
                     await self.guard.check_chosen(target.host or "")
-                return await self._follow(target, headers, body, limit)
+                return await self._follow(target, headers, data, limit)
         except TimeoutError:
             raise DeliveryError(
                 Kind.TIMEOUT, f"There was no whole answer after {timeout:g} seconds."
@@ -97,7 +116,9 @@ class AppClient:
         except (aiohttp.ClientError, OSError) as error:
             raise DeliveryError(Kind.BROKEN, f"{type(error).__name__}: {error}") from None
 
-    async def _follow(self, url: URL, headers: Mapping[str, str], body: bytes, limit: int) -> Reply:
+    async def _follow(
+        self, url: URL, headers: Mapping[str, str], body: bytes | BytesPayload, limit: int
+    ) -> Reply:
         for _ in range(_MAX_REDIRECTS + 1):
             host = url.host or ""
             check_host(host, is_literal=host.lower() in self.guard.literal_hosts)
