@@ -27,7 +27,8 @@ from hubbub.service.transports.websocket import WebSocketTransport
 
 __all__ = ["configure", "serve"]
 
-_LOOK: Final = 0.02  # seconds between two looks whether the app has heard who has left
+# Seconds between two looks whether the app has heard who has left, or the end must be at once.
+_LOOK: Final = 0.02
 _GC_THRESHOLDS: Final = (20_000, 20, 20)
 _BACKLOG: Final = 4096  # connections that wait to be accepted, for when all clients come back
 
@@ -139,7 +140,13 @@ class _Server(uvicorn.Server):
             if self.force_exit:
                 break
             await asyncio.sleep(pause)
-        await super().shutdown(sockets)
+        ending = asyncio.create_task(super().shutdown(sockets))
+        while not (await asyncio.wait({ending}, timeout=_LOOK))[0]:
+            if self.force_exit:
+                # From Python 3.12 on asyncio's servers wait for the sockets of their clients.
+                ending.cancel()
+        if not ending.cancelled():
+            ending.result()
 
     def _until_drained(self) -> Iterator[float]:
         """Yield the seconds between looks whether the app has heard of all, while it is granted."""
