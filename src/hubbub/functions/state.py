@@ -88,11 +88,7 @@ class SqliteStore:
         path = folder / FILE_NAME
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(path, timeout=_BUSY, check_same_thread=False)
-            self._database.isolation_level = None  # transactions are said where they are meant
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = NORMAL")
-            self._database.executescript(_TABLES)
+            self._database = _connect(path)
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(
                 f"The timers' schedules cannot be kept in {path}: {error}. Pass --data with a "
@@ -145,3 +141,16 @@ class SqliteStore:
         with self._lock, closing(self._database.execute(statement, values)) as cursor:
             row: tuple[str, ...] | None = cursor.fetchone()
             return row
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=_BUSY, check_same_thread=False)
+    try:
+        database.isolation_level = None  # transactions are said where they are meant
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+        database.executescript(_TABLES)
+    except BaseException:
+        database.close()
+        raise
+    return database
