@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,61 @@ async def test_what_no_database_takes_is_an_error_too_and_the_next_succeeds(
             await store.add("chat", "\ud800", "red", None)
         await store.add("chat", "ada", "blue", None)
     await store.close()
+
+
+def rows(path: Path) -> list[str]:
+    """The groups in the file of a store that is closed."""
+    with closing(sqlite3.connect(path / FILE_NAME)) as database:
+        return [name for (name,) in database.execute("SELECT name FROM user_group")]
+
+
+async def test_what_has_ended_leaves_the_file_while_the_service_runs(
+    tmp_path: Path, clock: Clock
+) -> None:
+    store = SqliteStore(tmp_path, clock)
+    store.open()
+    for group, ttl in (("over", 10), ("soon", 20), ("later", 1000)):
+        await store.add("chat", "ada", group, ttl)
+
+    clock.now += 10
+    store.expire()
+    clock.now += 10
+    store.expire()
+    await store.close()
+    assert sorted(rows(tmp_path)) == ["later", "soon"]  # once a minute is enough
+
+
+async def test_what_ended_since_the_file_was_purged_leaves_it_a_minute_later(
+    tmp_path: Path, clock: Clock
+) -> None:
+    store = SqliteStore(tmp_path, clock)
+    store.open()
+    for group, ttl in (("over", 10), ("soon", 20), ("later", 1000)):
+        await store.add("chat", "ada", group, ttl)
+
+    for seconds in (10, 10, 60):
+        clock.now += seconds
+        store.expire()
+    await store.close()
+    store.expire()
+    assert rows(tmp_path) == ["later"]
+
+
+async def test_what_has_ended_leaves_the_file_later_where_it_could_not_be_written(
+    tmp_path: Path, clock: Clock
+) -> None:
+    store = SqliteStore(tmp_path, clock)
+    store.open()
+    await store.add("chat", "ada", "over", 10)
+    clock.now += 10
+    store.expire()
+    with pytest.raises(StoreError):
+        await store.add("chat", "\ud800", "red", None)  # in the same transaction
+
+    clock.now += 60
+    store.expire()
+    await store.close()
+    assert rows(tmp_path) == []
 
 
 async def test_a_folder_serves_one_process(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ _DELETE: Final = "DELETE FROM user_group WHERE hub = ? AND user = ? AND name = ?
 _DELETE_USER: Final = "DELETE FROM user_group WHERE hub = ? AND user = ?"
 _DELETE_EXPIRED: Final = "DELETE FROM user_group WHERE expires <= ?"
 _SELECT: Final = "SELECT hub, user, name, expires, is_timed FROM user_group ORDER BY added"
+_PURGE_SECONDS: Final = 60.0  # between two times that what has ended is taken out of the file
 _NEWEST: Final = "SELECT coalesce(max(added), 0) FROM user_group"
 
 
@@ -127,10 +128,10 @@ class MemoryStore:
 
 
 class _Write(NamedTuple):
-    """Statements that belong together, and who waits for them."""
+    """Statements that belong together, and who waits for them, if anybody does."""
 
     statements: list[tuple[str, tuple[object, ...]]]
-    done: asyncio.Future[None]
+    done: asyncio.Future[None] | None = None
 
 
 class SqliteStore:
@@ -146,6 +147,8 @@ class SqliteStore:
         self._clock = clock
         self._memberships = Memberships()
         self._added = 0
+        self._has_ended = False  # whether the file has rows that memory has forgotten
+        self._purge_due = 0.0
         self._waiting: list[_Write] = []
         self._writer: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "store")
@@ -185,8 +188,15 @@ class SqliteStore:
         await self._kept((_DELETE_USER, (hub, user)))
 
     def expire(self) -> None:
-        """Forget what has ended. The file forgets it when it is next opened."""
-        self._memberships.expire(self._clock())
+        """Forget what has ended, at most a minute later in the file too."""
+        now = self._clock()
+        before = len(self._memberships)
+        self._memberships.expire(now)
+        self._has_ended |= len(self._memberships) < before
+        if self._has_ended and now >= self._purge_due and self._database is not None:
+            self._has_ended = False
+            self._purge_due = now + _PURGE_SECONDS
+            self._put(_Write([(_DELETE_EXPIRED, (now,))]))
 
     async def open(self) -> None:
         """Read what was kept. Raises `ConfigError` where the file is in use or is not ours."""
@@ -228,12 +238,14 @@ class SqliteStore:
 
     async def _kept(self, *statements: tuple[str, tuple[object, ...]]) -> None:
         """Write `statements` in one transaction, after those asked for earlier."""
-        loop = asyncio.get_running_loop()
-        done = loop.create_future()
-        self._waiting.append(_Write(list(statements), done))
-        if self._writer is None:
-            self._writer = loop.create_task(self._write_all())
+        done = asyncio.get_running_loop().create_future()
+        self._put(_Write(list(statements), done))
         await done
+
+    def _put(self, write: _Write) -> None:
+        self._waiting.append(write)
+        if self._writer is None:
+            self._writer = asyncio.get_running_loop().create_task(self._write_all())
 
     async def _write_all(self) -> None:
         loop = asyncio.get_running_loop()
@@ -246,9 +258,10 @@ class SqliteStore:
             except Exception as error:
                 # Whoever waits must hear of it, and the next batch must be written.
                 failure = StoreError(f"The store could not be written: {error}")
+                self._has_ended = True  # that may have been among it
             for write in batch:
                 # A caller that has gone away has cancelled it.
-                if write.done.done():
+                if write.done is None or write.done.done():
                     continue
                 if failure is None:
                     write.done.set_result(None)
