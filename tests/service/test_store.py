@@ -180,7 +180,7 @@ async def test_what_has_ended_leaves_the_file_while_the_service_runs(
     tmp_path: Path, clock: Clock
 ) -> None:
     store = SqliteStore(tmp_path, clock)
-    store.open()
+    await store.open()
     for group, ttl in (("over", 10), ("soon", 20), ("later", 1000)):
         await store.add("chat", "ada", group, ttl)
 
@@ -196,7 +196,7 @@ async def test_what_ended_since_the_file_was_purged_leaves_it_a_minute_later(
     tmp_path: Path, clock: Clock
 ) -> None:
     store = SqliteStore(tmp_path, clock)
-    store.open()
+    await store.open()
     for group, ttl in (("over", 10), ("soon", 20), ("later", 1000)):
         await store.add("chat", "ada", group, ttl)
 
@@ -212,7 +212,7 @@ async def test_what_has_ended_leaves_the_file_later_where_it_could_not_be_writte
     tmp_path: Path, clock: Clock
 ) -> None:
     store = SqliteStore(tmp_path, clock)
-    store.open()
+    await store.open()
     await store.add("chat", "ada", "over", 10)
     clock.now += 10
     store.expire()
