@@ -3,23 +3,31 @@
 It sends nothing. Each audience gives out a snapshot that stays true while a delivery uses it.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from hubbub.service.audience import Audience
+from hubbub.service.ordering import Order
 from hubbub.service.outbox import Outbox
 from hubbub.service.session import Connection
 
 __all__ = ["Hub", "Members", "Registry"]
 
+_MANY_GONE: Final = 1024  # names that an order may have beside twice those of the members
+
 
 class Members:
-    """Connections by id, and a snapshot of them that is made anew only after a change."""
+    """Connections by id, and a snapshot of them that is made anew only after a change.
 
-    __slots__ = ("_by_id", "_snapshot")
+    Their order by id is kept from the first time on that somebody asks for it.
+    """
+
+    __slots__ = ("_by_id", "_order", "_snapshot")
 
     def __init__(self) -> None:
         self._by_id: dict[str, Connection] = {}
         self._snapshot: Audience | None = None
+        self._order: Order | None = None
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -40,6 +48,10 @@ class Members:
     def add(self, connection: Connection) -> None:
         """Make `connection` a member."""
         self._by_id[connection.id] = connection
+        if self._order is not None:
+            self._order.add(connection.id)
+            if len(self._order) > 2 * len(self) + _MANY_GONE:
+                self._order = None
         self.refresh()
 
     def remove(self, connection: Connection) -> bool:
@@ -48,6 +60,12 @@ class Members:
             return False
         self.refresh()
         return True
+
+    def order(self) -> Order:
+        """The ids of the members in order, and of some that have left, to be sorted."""
+        if self._order is None or len(self._order) > 2 * len(self) + _MANY_GONE:
+            self._order = Order(self._by_id)
+        return self._order
 
     def snapshot(self) -> Audience:
         """The members now. The same object is returned until one joins or leaves."""
@@ -92,10 +110,6 @@ class Registry:
 
     def __repr__(self) -> str:
         return f"Registry({list(self._hubs.values())})"
-
-    def hubs(self) -> Iterable[Hub]:
-        """The hubs that have connections."""
-        return tuple(self._hubs.values())
 
     def hub(self, name: str) -> Hub | None:
         """The hub, `None` where nobody is connected to it."""

@@ -4,7 +4,8 @@ users and groups, and of a user's groups, which are Hubbub's own.
 Each node gives its part; what a page or a count says is made of the parts of all nodes.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+import heapq
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
 from itertools import chain
@@ -13,11 +14,11 @@ from urllib.parse import quote, urlencode
 
 from hubbub.service.calls import Answer, Call, header
 from hubbub.service.operations.operation import Merged
-from hubbub.service.registry import Members
 from hubbub.service.selection import (
     decode_position,
     encode_position,
     first_after,
+    first_members,
     read_filter,
     select,
 )
@@ -51,31 +52,33 @@ async def list_user_groups(call: Call) -> Answer | None:
         expires = datetime.fromtimestamp(int(groups[name].expires), UTC)
         return {"group": name, "expires": expires.isoformat().replace("+00:00", "Z")}
 
-    return _page(call, [_part(call, groups, entry)])
+    return _page(call, [await _part(call, groups, entry)])
 
 
 async def _group_connections(call: Call) -> _Part:
     hub = call.local_hub
     members = hub.groups.get(call.names["group"]) if hub is not None else None
-    entries = {connection.id: connection for connection in members or ()}
-    return _part(call, entries, lambda name: _connection(entries[name]))
+    found = await first_members(members, None, *_wanted(call)) if members is not None else []
+    return [(connection.id, _connection(connection)) for connection in found]
 
 
 async def _connections(call: Call) -> _Part:
-    entries = {connection.id: connection async for connection in _selected(call)}
-    return _part(call, entries, lambda name: _connection(entries[name], with_groups=True))
+    accepts = read_filter(call.query.text("filter"))
+    wanted, hub = _wanted(call), call.local_hub
+    found = await first_members(hub.connections, accepts, *wanted) if hub is not None else []
+    return [(connection.id, _connection(connection, with_groups=True)) for connection in found]
 
 
 async def _users(call: Call) -> _Part:
     hub = call.local_hub
     users = dict(hub.users) if hub is not None else {}
-    return _part(call, users, lambda name: {"userId": name, "connections": len(users[name])})
+    return await _part(call, users, lambda name: {"userId": name, "connections": len(users[name])})
 
 
 async def _groups(call: Call) -> _Part:
     hub = call.local_hub
-    groups: Mapping[str, Members] = dict(hub.groups) if hub is not None else {}
-    return _part(call, groups, lambda name: {"group": name, "connections": len(groups[name])})
+    groups = dict(hub.groups) if hub is not None else {}
+    return await _part(call, groups, lambda name: {"group": name, "connections": len(groups[name])})
 
 
 async def _connection_count(call: Call) -> int:
@@ -129,11 +132,16 @@ def _paging(call: Call) -> tuple[int, int | None, int]:
     return size, top, size if top is None else min(size, top)
 
 
-def _part(call: Call, names: Iterable[str], entry: Callable[[str], _Entry]) -> _Part:
-    """The entries that the page may have: one more than it has, which tells if there is a next."""
-    position = decode_position(call.query.text("continuationToken"))
-    found = first_after(names, position, _paging(call)[2] + 1)
-    return [(name, entry(name)) for name in found]
+def _wanted(call: Call) -> tuple[str, int]:
+    """After which name a page begins, and how many entries a part has for it.
+
+    It is one more than the page has, which tells whether there is a next.
+    """
+    return decode_position(call.query.text("continuationToken")), _paging(call)[2] + 1
+
+
+async def _part(call: Call, names: Iterable[str], entry: Callable[[str], _Entry]) -> _Part:
+    return [(name, entry(name)) for name in await first_after(names, *_wanted(call))]
 
 
 def _page(call: Call, parts: Sequence[_Part]) -> Answer:
@@ -146,7 +154,7 @@ def _page(call: Call, parts: Sequence[_Part]) -> Answer:
             merged[name] = entry
         elif "connections" in entry:  # a user or a group on several nodes
             merged[name] = {**entry, "connections": earlier["connections"] + entry["connections"]}
-    found = first_after(merged, "", count + 1)
+    found = heapq.nsmallest(count + 1, merged)
     page: dict[str, Any] = {"value": [merged[name] for name in found[:count]]}
     if len(found) > count and (top is None or top > count):
         left = None if top is None else top - count
