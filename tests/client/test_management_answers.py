@@ -1,5 +1,6 @@
 """What the management client makes of answers, of no answer, and of its own settings."""
 
+import gzip
 import socket
 
 import pytest
@@ -8,6 +9,22 @@ from tests.client.recording import KEY, Recorder
 from hubbub.client.management import HubContext, ServiceClient
 from hubbub.errors import ConfigError, ServiceError
 from hubbub.protocol.endpoints import format_connection_string
+
+
+@pytest.mark.parametrize("is_compressed", [False, True])
+async def test_an_answer_that_is_too_large_is_not_read_to_its_end(
+    recorder: Recorder, recorded: HubContext, monkeypatch: pytest.MonkeyPatch, is_compressed: bool
+) -> None:
+    monkeypatch.setattr("hubbub.client.rest._MAX_ANSWER", 1000)
+    if is_compressed:
+        recorder.headers = {"Content-Encoding": "gzip"}
+    bodies = [gzip.compress(b" " * n) if is_compressed else b" " * n for n in (1000, 1001)]
+
+    recorder.body = bodies[0]
+    await recorded.clients.all.send("t")
+    recorder.body = bodies[1]
+    with pytest.raises(ServiceError, match=r"larger than 1000 bytes.*Endpoint.*Request Uri: http"):
+        await recorded.clients.all.send("t")
 
 
 @pytest.mark.parametrize("status", [200, 202, 204])

@@ -26,6 +26,7 @@ __all__ = ["API_VERSION", "JSON_TYPE", "RestClient", "encode_invocation"]
 API_VERSION: Final = "2024-12-01"
 JSON_TYPE: Final = "application/json; charset=utf-8"
 _TIMEOUT: Final = 100.0  # seconds, as in the Azure SDKs
+_MAX_ANSWER: Final = 64 * 1024 * 1024  # bytes; a page of a listing has far less
 _SHOWN_BYTES: Final = 4096  # of an answer's body in an error
 # By this name, and not User-Agent, the service learns which client calls.
 _PRODUCT: Final = {
@@ -269,7 +270,7 @@ async def _outcome(
     response: aiohttp.ClientResponse, url: str, absent: Mapping[str, bool]
 ) -> _Answer:
     if response.status < 300:
-        return _Answer(await response.read(), response.headers)
+        return _Answer(await _read(response, url), response.headers)
     code = response.headers.get("x-ms-error-code")
     if response.status == 404 and code is not None and code.lower() in absent:
         return _Answer(b"", response.headers, absent[code.lower()])
@@ -281,6 +282,22 @@ async def _outcome(
         code=code,
         reason=reason,
     )
+
+
+async def _read(response: aiohttp.ClientResponse, url: str) -> bytes:
+    """The whole body, as far as it is not more than anybody can mean."""
+    pieces, size = [], 0
+    # What counts is what comes out where the answer is compressed, so what it announces does not.
+    async for piece in response.content.iter_any():
+        size += len(piece)
+        if size > _MAX_ANSWER:
+            raise ServiceError(
+                f"The answer is larger than {_MAX_ANSWER} bytes. Is the Endpoint a service? "
+                f"Request Uri: {url}",
+                status=response.status,
+            )
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def _message(text: str) -> str | None:
