@@ -10,7 +10,8 @@ from msgspec import UnsetType
 from hubbub.errors import ProtocolError
 from hubbub.protocol.codec import Codec
 from hubbub.protocol.messages import Completion, Invocation, Message, StreamItem
-from hubbub.service.upstream.outcome import MAX_ANSWER, Kind, Outcome
+from hubbub.service.slices import Slices
+from hubbub.service.upstream.outcome import Kind, Outcome
 
 __all__ = ["CLIENT_STREAMS", "check_answer", "completion_for", "stream_end"]
 
@@ -26,42 +27,61 @@ _TEXTS: Final = {
 _UNREACHED: Final = "Invocation failed, status code 500"  # what the emulator makes of all others
 # What an app may send to its client in an answer: the others are between client and service.
 _PASSED_ON: Final = (Completion, Invocation, StreamItem)
+_PIECE: Final = 16 * 1024  # bytes that are read in one go; they may be thousands of records
 
 
-def check_answer(
+async def check_answer(
     outcome: Outcome, invocation_id: str, codec: Codec, limit: int
-) -> tuple[Outcome, int]:
-    """Look at the body that answers an invoke; return the outcome, and the records in its body.
+) -> tuple[Outcome, list[Message]]:
+    """Look at the body that answers an invoke; return the outcome, and the messages in its body.
 
     They are whole records of the client's encoding, and one of them completes the invocation. An
     answer that is anything else becomes another outcome. `limit` is what a client may be sent.
+    Many records do not hold the loop.
     """
     if outcome.kind is not Kind.ANSWERED or not outcome.body:
-        return outcome, 0
+        return outcome, []
     if len(outcome.body) > limit:
         detail = f"The answer has {len(outcome.body)} bytes; a client is sent {limit} at most."
-        return _failed(outcome, Kind.TOO_LARGE, detail), 0
-    reader = codec.reader(limit)
+        return _failed(outcome, Kind.TOO_LARGE, detail), []
     try:
-        messages = [codec.decode(record) for record in reader.feed(outcome.body)]
+        messages = await _messages(outcome.body, codec, limit)
     except ProtocolError as error:
-        return _failed(outcome, Kind.UNUSABLE, f"The answer is not {codec.name}: {error}."), 0
-    if reader.rest():
+        return _failed(outcome, Kind.UNUSABLE, f"The answer is not {codec.name}: {error}."), []
+    if messages is None:
         detail = f"The answer is not whole records of {codec.name}: is the framing missing?"
-        return _failed(outcome, Kind.UNUSABLE, detail), 0
+        return _failed(outcome, Kind.UNUSABLE, detail), []
     completions = [
         message
         for message in messages
         if isinstance(message, Completion) and message.invocation_id == invocation_id
     ]
-    if len(completions) != 1 or not all(isinstance(item, _PASSED_ON) for item in messages):
+    passed_on: list[Message] = [message for message in messages if isinstance(message, _PASSED_ON)]
+    if len(completions) != 1 or len(passed_on) != len(messages):
         detail = "The answer does not hold exactly one completion of this invocation."
-        return _failed(outcome, Kind.UNUSABLE, detail), 0
-    return outcome, len(messages)
+        return _failed(outcome, Kind.UNUSABLE, detail), []
+    return outcome, passed_on
+
+
+async def _messages(body: bytes, codec: Codec, limit: int) -> list[Message | None] | None:
+    """The messages in a body, `None` where it ends within one. Raises `ProtocolError`."""
+    slices = Slices()
+    reader = codec.reader(limit)
+    messages: list[Message | None] = []
+    for start in range(0, len(body), _PIECE):
+        messages += map(codec.decode, reader.feed(body[start : start + _PIECE]))
+        if slices.is_over:
+            await slices.pause()
+    return messages if reader.is_empty else None
 
 
 def stream_end(
-    outcome: Outcome, invocation_id: str, target: str, hub: str, codec: Codec
+    outcome: Outcome,
+    messages: list[Message],
+    invocation_id: str,
+    target: str,
+    hub: str,
+    codec: Codec,
 ) -> list[Message]:
     """What a client is sent when its stream's webhook has an answer, checked by `check_answer`.
 
@@ -69,14 +89,12 @@ def stream_end(
     """
     if outcome.kind is not Kind.ANSWERED:
         return [completion_for(outcome, invocation_id, target, hub)]
-    messages: list[Message] = []
-    for record in codec.reader(MAX_ANSWER).feed(outcome.body):
-        message = codec.decode(record)
-        if isinstance(message, Completion) and message.invocation_id == invocation_id:
-            message = _end(message, target, codec)
-        if message is not None:
-            messages.append(message)
-    return messages
+    return [
+        _end(message, target, codec)
+        if isinstance(message, Completion) and message.invocation_id == invocation_id
+        else message
+        for message in messages
+    ]
 
 
 def _end(completion: Completion, target: str, codec: Codec) -> Completion:

@@ -254,10 +254,10 @@ class Upstream:
             self._note(event, outcome, template)
             return
         limit = min(MAX_ANSWER, self._settings.max_pending_bytes - _FRAMING)
-        outcome, count = check_answer(outcome, invocation_id, codec, limit)
+        outcome, messages = await check_answer(outcome, invocation_id, codec, limit)
         self._note(event, outcome, template)
-        if count:
-            connection.pass_on(outcome.body, count)
+        if messages:
+            connection.pass_on(outcome.body, len(messages))
         else:
             connection.send(completion_for(outcome, invocation_id, message.target, event.hub))
 
@@ -277,9 +277,9 @@ class Upstream:
                 event, template, CONTENT_TYPES[codec.name], body, written=written
             )
         limit = min(MAX_ANSWER, self._settings.max_pending_bytes - _FRAMING)
-        outcome, _ = check_answer(outcome, stream_id, codec, limit)
+        outcome, messages = await check_answer(outcome, stream_id, codec, limit)
         self._note(event, outcome, template)
-        return stream_end(outcome, stream_id, message.target, event.hub, codec)
+        return stream_end(outcome, messages, stream_id, message.target, event.hub, codec)
 
     async def _send(
         self, event: Event, content_type: str, body: bytes

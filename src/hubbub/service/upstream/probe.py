@@ -59,22 +59,16 @@ async def send_probe(
     outcome = await courier.deliver(event, template, CONTENT_TYPES[codec.name], body)
     if not waits:
         return Probe(outcome=outcome, template=template)
-    outcome, count = check_answer(outcome, _INVOCATION_ID, codec, MAX_ANSWER)
-    if not count:
+    outcome, messages = await check_answer(outcome, _INVOCATION_ID, codec, MAX_ANSWER)
+    if not messages:
         return Probe(outcome=outcome, template=template)
-    completion = _completion(outcome.body, codec)
+    completion = next(message for message in messages if isinstance(message, Completion))
     return Probe(
         outcome=outcome,
         template=template,
         result=_result(completion, codec),
         error=completion.error,
     )
-
-
-def _completion(body: bytes, codec: Codec) -> Completion:
-    """The completion in an answer that has been checked to hold one."""
-    found = map(codec.decode, codec.reader(len(body)).feed(body))
-    return next(message for message in found if isinstance(message, Completion))
 
 
 def _result(completion: Completion, codec: Codec) -> Any:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from hubbub.protocol.messages import Completion, Message, StreamInvocation
 from hubbub.service.settings import ServiceSettings
+from hubbub.service.slices import Slices
 from hubbub.service.upstream.delivery import Written
 from hubbub.service.upstream.streams import Stream, Streams
 
@@ -77,7 +78,7 @@ class Streaming:
             return
         if len(self._tasks) >= self._settings.max_streams:
             error = "Invocation failed, the service has as many streams as it can have."
-            _end(connection, stream, [Completion(invocation_id=stream_id, error=error)])
+            await _end(connection, stream, [Completion(invocation_id=stream_id, error=error)])
             return
         begun = asyncio.Event()
         task = asyncio.get_running_loop().create_task(
@@ -146,11 +147,14 @@ class Streaming:
             error = "Invocation failed, status code 500"
             messages = [Completion(invocation_id=stream.id, error=error)]
         if stream.is_open:
-            _end(connection, stream, messages)
+            await _end(connection, stream, messages)
 
 
-def _end(connection: "Connection", stream: Stream, messages: list[Message]) -> None:
+async def _end(connection: "Connection", stream: Stream, messages: list[Message]) -> None:
     assert connection.streams is not None
     connection.streams.end(stream.id)
+    slices = Slices()
     for message in messages:
         connection.send(message)
+        if slices.is_over:
+            await slices.pause()
