@@ -9,7 +9,6 @@ from hubbub.errors import ProtocolError
 
 __all__ = ["BinaryReader", "RecordReader", "TextReader", "varint"]
 
-RECORD_SEPARATOR = 0x1E
 _SEPARATOR = b"\x1e"
 # HubProtocol.md, "MessagePack encoding": a VarInt of at most five bytes, at most 2^31 - 1.
 _MAX_VARINT_BYTES = 5

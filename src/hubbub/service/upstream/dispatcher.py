@@ -69,7 +69,6 @@ class Upstream:
         self.settled: Callable[[str], None] = lambda connection_id: None
         # How many deliveries ended how, by category and kind.
         self.outcomes: Counter[tuple[str, Kind]] = Counter()
-        self.repetitions = 0
         self.streaming = Streaming(settings, self._ask)
         self._settings = settings
         self._slots = Slots(settings.max_upstream_deliveries)
@@ -305,7 +304,6 @@ class Upstream:
     def _note(self, event: Event, outcome: Outcome, template: Template | None) -> None:
         """Count an outcome and write its line: what happened, and where."""
         self.outcomes[event.category, outcome.kind] += 1
-        self.repetitions += outcome.attempts - 1
         if outcome.is_success:
             if _logger.isEnabledFor(logging.DEBUG):
                 _logger.debug("upstream: %s", _line(event, outcome))
