@@ -133,8 +133,9 @@ async def invoke(client: Client, target: str, *arguments: Any, id_: str | None =
 
 async def completion(client: Client) -> Completion:
     """The next message but pings, which is a completion."""
-    while isinstance(message := await client.message(), Ping):
-        pass
+    async with asyncio.timeout(PATIENCE):
+        while isinstance(message := await client.message(), Ping):
+            pass
     assert isinstance(message, Completion), message
     return message
 
