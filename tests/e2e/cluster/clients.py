@@ -23,6 +23,9 @@ __all__ = ["HUB", "Client", "Rest"]
 HUB: Final = "chaos"
 _SEPARATOR: Final = "\x1e"
 _HANDSHAKE: Final = '{"protocol":"json","version":1}' + _SEPARATOR
+_PING: Final = '{"type":6}' + _SEPARATOR
+_KEEP_ALIVE: Final = 5.0  # seconds
+_TURN: Final = 0.5  # seconds after which a client that hears nothing looks at the time
 _PATIENCE: Final = 5.0  # seconds for what a node that is well does at once
 _PAUSE: Final = 0.1  # seconds between attempts
 _AWAY: Final = (aiohttp.ClientError, OSError, TimeoutError)
@@ -138,12 +141,13 @@ class Client:
     async def _receive(self, stay: Stay, socket: aiohttp.ClientWebSocketResponse) -> None:
         loop = asyncio.get_running_loop()
         end = loop.time() + self._random.uniform(0.5, 1.5) * self._seconds
-        while True:
-            left = end - loop.time() if self.goes else None
-            if left is not None and left <= 0:
-                return
+        pinged = loop.time()
+        while not self.goes or loop.time() < end:
+            if loop.time() - pinged > _KEEP_ALIVE:
+                pinged = loop.time()
+                await socket.send_str(_PING)
             try:
-                message = await socket.receive(left)
+                message = await socket.receive(_TURN)
             except TimeoutError:
                 continue
             if message.type is not aiohttp.WSMsgType.TEXT:

@@ -4,7 +4,6 @@ Times are seconds of one clock. It can be written to a file and read again, so t
 wrong can be looked at. It judges nothing: that is `checker`'s.
 """
 
-from collections import Counter
 from pathlib import Path
 from typing import Final
 
@@ -59,7 +58,7 @@ class Outage(Struct, array_like=True):
     """A time in which a node is not well."""
 
     node: int
-    kind: str  # killed, paused (but goes on as if nothing had been), cut (from the others)
+    kind: str  # killed, paused (what it is sent waits), cut (from the others), silent (cut, untold)
     begun: float
     ended: float | None = None
 
@@ -71,8 +70,8 @@ class History(Struct):
     sends: list[Send] = field(default_factory=list)
     stays: list[Stay] = field(default_factory=list)
     outages: list[Outage] = field(default_factory=list)
-    connected: Counter[str] = field(default_factory=Counter)  # events, by connection
-    disconnected: Counter[str] = field(default_factory=Counter)
+    connected: dict[str, int] = field(default_factory=dict)  # events, by connection
+    disconnected: dict[str, int] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         """Keep it in a file."""

@@ -19,7 +19,7 @@ async def wrong_presence(rest: Rest, nodes: Mapping[int, int], history: History)
     stays = [stay for stay in history.stays if stay.ended is None]
     groups: Counter[str] = Counter()
     for stay in stays:
-        groups.update(stay.groups)
+        groups.update(list(stay.groups))
         groups.update(name for name, users in history.user_groups.items() if stay.user in users)
     expected: dict[str, dict[str, Any]] = {
         "connections": {stay.connection: stay.user for stay in stays},

@@ -81,7 +81,7 @@ class World:
 
     async def silence(self, at: int) -> None:
         """Nothing comes to a node from the others any more, and nobody says so."""
-        outage = self._begin(at, "cut")
+        outage = self._begin(at, "silent")
         self._networks[at].hang()
         await asyncio.sleep(_LONG)
         self._networks[at].resume()
