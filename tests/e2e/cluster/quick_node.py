@@ -5,7 +5,6 @@ It is `hubbub service` but for its times, which a test cannot wait for.
 
 import argparse
 import json
-import socket
 
 import uvloop
 
@@ -14,33 +13,8 @@ from hubbub.cli.network import listen, named_localhost, origin
 from hubbub.protocol.endpoints import format_connection_string
 from hubbub.protocol.upstreamtemplate import Template
 from hubbub.service.backplane.engine import redis_engine
-from hubbub.service.cluster.cluster import Cluster
-from hubbub.service.node import Node
-from hubbub.service.server import _Server
+from hubbub.service.server import serve
 from hubbub.service.settings import EMULATOR_KEY, ServiceSettings
-
-RENEWALS = 4  # of a lease in its time
-
-
-async def _serve(
-    settings: ServiceSettings, listener: socket.socket, backplane: str, lease: float
-) -> None:
-    engine = redis_engine(backplane, lease=lease)
-    node = Node(settings, engine.store)
-    cluster = Cluster(node, engine, lease=lease, renewal=lease / RENEWALS)
-    await cluster.open()
-    await engine.store.open()
-    node.open()
-    text = format_connection_string(settings.url, EMULATOR_KEY)
-    facts = {"service": {"url": origin(listener), "connectionString": text}}
-    server = _Server(node, lambda: print(json.dumps(facts), flush=True))
-    try:
-        await server.serve(sockets=[listener])
-    finally:
-        node.close()
-        await node.upstream.close(settings.upstream_grace)
-        await cluster.close()
-        await engine.store.close()
 
 
 def main() -> None:
@@ -62,7 +36,17 @@ def main() -> None:
         drain_window=2.0,
         close_timeout=2.0,
     )
-    uvloop.run(_serve(settings, listener, options.backplane, options.lease))
+    text = format_connection_string(settings.url, EMULATOR_KEY)
+    facts = {"service": {"url": origin(listener), "connectionString": text}}
+    uvloop.run(
+        serve(
+            settings,
+            listener,
+            ready=lambda _: print(json.dumps(facts), flush=True),
+            engine=redis_engine(options.backplane, lease=options.lease),
+            lease=options.lease,
+        )
+    )
 
 
 if __name__ == "__main__":
