@@ -45,8 +45,8 @@ def documented_site() -> str:
 def site_for(port: int, nodes: Sequence[int]) -> str:
     """The documented configuration with the addresses of a test."""
     site, servers = re.subn(
-        r"(?m)(^ +server \S+;\n)+",
-        "".join(f"    server 127.0.0.1:{node};\n" for node in nodes),
+        r"(?m)(^ +server \S+ (.*;)\n)+",
+        lambda found: "".join(f"    server 127.0.0.1:{node} {found[2]}\n" for node in nodes),
         documented_site(),
         count=1,
     )

@@ -18,9 +18,10 @@ from tests.e2e.cluster.history import NEVER, History, Stay, Stream
 from hubbub.protocol.endpoints import Endpoint
 from hubbub.protocol.tokens import issue_client_token, issue_rest_token
 
-__all__ = ["HUB", "Client", "Rest"]
+__all__ = ["HUB", "TARGET", "Client", "Rest"]
 
 HUB: Final = "chaos"
+TARGET: Final = "news"  # of all that is sent
 _SEPARATOR: Final = "\x1e"
 _HANDSHAKE: Final = '{"protocol":"json","version":1}' + _SEPARATOR
 _PING: Final = '{"type":6}' + _SEPARATOR
@@ -53,6 +54,10 @@ class Rest:
                 return response.status, json.loads(text) if is_json else count
         except _AWAY:
             return 0, None
+
+    def client_token(self, user: str) -> str:
+        """What a client connects with."""
+        return issue_client_token(self.endpoint, HUB, now=int(time.time()), user_id=user)
 
     def token(self, path: str) -> str:
         """What a call of `path` is made with."""
@@ -98,8 +103,7 @@ class Client:
             await asyncio.sleep(_PAUSE)
 
     async def _connect(self, negotiating: int, node: int, port: int) -> None:
-        now = int(time.time())
-        token = issue_client_token(self._rest.endpoint, HUB, now=now, user_id=self._user)
+        token = self._rest.client_token(self._user)
         query = {"hub": HUB, "access_token": token}
         timeout = aiohttp.ClientTimeout(_PATIENCE)
         async with self._rest.http.post(

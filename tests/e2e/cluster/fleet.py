@@ -20,6 +20,12 @@ QUICK_NODE: Final = (str(Path(__file__).with_name("quick_node.py")),)
 class NodeProcess(RunningService):
     """One node, to which bad things can be done. Its port stays its own over restarts."""
 
+    @property
+    def pid(self) -> int:
+        """Which process it is."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """End it without any notice."""
         process, self._process = self._process, None
@@ -36,10 +42,6 @@ class NodeProcess(RunningService):
     def resume(self) -> None:
         """Let it go on."""
         self._signal(signal.SIGCONT)
-
-    def drain(self) -> None:
-        """Ask it to let its clients go and to end; `end` waits for that."""
-        self._signal(signal.SIGTERM)
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None

@@ -12,7 +12,7 @@ from random import Random
 from typing import Final
 from urllib.parse import quote
 
-from tests.e2e.cluster.clients import HUB, Rest
+from tests.e2e.cluster.clients import HUB, TARGET, Rest
 from tests.e2e.cluster.history import History, Send, Stream
 
 __all__ = ["Publisher"]
@@ -50,13 +50,14 @@ class Publisher:
         while True:
             nodes = self._nodes()
             node = self._random.choice(sorted(nodes))
-            await self._send(node, nodes[node])
+            await self.send(node, nodes[node], self._random.randint(1, _BATCH))
             await asyncio.sleep(self._random.uniform(0.5, 1.5) * self._pause)
 
-    async def _send(self, node: int, port: int) -> None:
+    async def send(self, node: int, port: int, count: int) -> None:
+        """Send so many messages at once, each to an audience of its own."""
         now = asyncio.get_running_loop().time()
         sends = []
-        for _ in range(self._random.randint(1, _BATCH)):
+        for _ in range(count):
             stream = Stream(self._number, node, self._audiences(self._random))
             number = self._numbers[stream]
             self._numbers[stream] += 1
@@ -77,7 +78,7 @@ class Publisher:
         stream = send.stream
         resource = f"/api/hubs/{HUB}{_place(stream.audience)}/:send"
         arguments = [stream.publisher, stream.node, stream.audience, send.number]
-        body = json.dumps({"target": "message", "arguments": arguments}).encode()
+        body = json.dumps({"target": TARGET, "arguments": arguments}).encode()
         head = (
             f"POST {resource} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
             f"Authorization: Bearer {self._rest.token(resource)}\r\n"
