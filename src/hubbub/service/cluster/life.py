@@ -178,7 +178,7 @@ class Life:
             self._is_disowned = False
         self._left.clear()
         told, self._unerased = self._unerased, set()
-        # What has been left when the others had done what there was: nobody else looks after it.
+        # What came to be left when the others had done what there was: nobody else looks after it.
         self._heirs.add(old)
         self._start(self._execute(old, told))
         self._moved(old, self._node.id)
@@ -187,7 +187,8 @@ class Life:
         """A connection that was open when this node was taken for dead has ended."""
         if connection.id in self._left:
             self._node.upstream.disown(connection)
-        else:  # the others know nothing of it
+        else:  # the others know nothing of it, or what they know has come too late for them
+            self._unerased.add(connection.id)
             self._node.upstream.closed(connection)
 
     def _inherit(self, dead: list[str]) -> None:
