@@ -12,7 +12,17 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-__all__ = ["COSTS", "CROWDS", "Costs", "Need", "Workload", "cost_table", "nodes_met", "plan", "table"]
+__all__ = [
+    "COSTS",
+    "CROWDS",
+    "Costs",
+    "Need",
+    "Workload",
+    "cost_table",
+    "nodes_met",
+    "plan",
+    "table",
+]
 
 _PAGE: Final = Path(__file__).parents[1] / "docs" / "scale.md"
 _SEED: Final = 1
@@ -25,17 +35,18 @@ CROWDS: Final = (1_000, 10_000, 100_000, 1_000_000)  # connections
 class Costs:
     """CPU in µs and memory in bytes."""
 
-    delivery: float = 8.5  # of a node, for one message to one client; nearly all is the kernel's
+    delivery: float = 13.0  # of a node, for one message to one client; 10 of it are the kernel's
     send: float = 50.0  # of the node that is called, for one REST call that sends
     publish: float = 85.0  # of that node, where there are others
-    apply: float = 60.0  # of each other node that has somebody whom it concerns
-    ping: float = 5.0  # of a node, for one ping of a client
-    connect: float = 400.0  # of a node, for negotiation, upgrade, handshake, channels
-    connection: float = 12_000.0  # of a node, for one connection
-    process: float = 60_000_000.0  # of a node without connections
+    apply: float = 65.0  # of each other node that has somebody whom it concerns
+    keep: float = 2.1  # of a node, for one connection a second: pings both ways
+    connect: float = 490.0  # of a node, for negotiation, upgrade and handshake
+    arrive: float = 420.0  # the same, where there are others: they are asked, channels listened to
+    connection: float = 4_200.0  # of a node's process, for one connection; the kernel's not counted
+    process: float = 51_000_000.0  # of a node without connections
     redis_publish: float = 14.0  # of Redis, for one message, however many hear it
     redis_listener: float = 6.5  # of Redis, for each node that hears it
-    redis_listen: float = 2.5  # of Redis, for beginning or ending to listen to one channel
+    redis_arrive: float = 160.0  # of Redis, for one client that connects
     redis_channel: float = 235.0  # of Redis, for one channel that one node listens to
 
 
@@ -53,7 +64,6 @@ class Workload:
     groups: int = 3  # that a connection is in
     smallest: int = 2  # members of a group; as many groups have 2 to 4 as have 512 to 1,024
     largest: int = 1_024
-    pings: float = 1 / 15  # a second, for each connection
     stay: float = 1_800.0  # seconds that a client is connected
 
 
@@ -113,7 +123,7 @@ class _Played:
 
 def nodes_met(members: float, nodes: int) -> float:
     """How many of `nodes` have one of `members`, where a balancer deals them out by chance."""
-    return nodes * (1 - (1 - 1 / nodes) ** members)
+    return nodes * (1 - math.pow(1 - 1 / nodes, members))
 
 
 def plan(workload: Workload, costs: Costs = COSTS, seed: int = _SEED) -> Need:
@@ -136,20 +146,20 @@ def _need(workload: Workload, nodes: int, costs: Costs, seed: int) -> Need:
     others += workload.broadcasts * (nodes - 1)
     is_alone = nodes == 1
     arrivals = crowd / workload.stay
+    arrival = costs.connect + (0.0 if is_alone else costs.arrive)
     work = (
         deliveries * costs.delivery
         + sends * (costs.send + (0.0 if is_alone else costs.publish))
         + (0.0 if is_alone else others * costs.apply)
-        + workload.pings * crowd * costs.ping
-        + arrivals * costs.connect
+        + crowd * costs.keep
+        + arrivals * arrival
     )
     node_use = work / nodes * played.busiest / _SECOND
     heard = groups * played.met + users + workload.broadcasts * nodes
     redis = sends * costs.redis_publish + heard * costs.redis_listener
-    redis += arrivals * 2 * 2 * costs.redis_listen  # its own channel and its user's, both ways
+    redis += arrivals * costs.redis_arrive
     shards, shard_use = (0, 0.0) if is_alone else _shards(redis / _SECOND, random)
     channels = 2 * crowd + nodes * _listened_groups(workload, nodes)
-    spare = max(1 - node_use, 0.05) * (nodes - 1)
     return Need(
         workload,
         nodes,
@@ -161,8 +171,17 @@ def _need(workload: Workload, nodes: int, costs: Costs, seed: int) -> Need:
         shards,
         shard_use,
         0.0 if is_alone else channels * costs.redis_channel,
-        crowd / nodes * costs.connect / _SECOND / spare if nodes > 1 else 0.0,
+        0.0 if is_alone else _back(crowd / nodes, nodes, shards, node_use, shard_use, costs),
     )
+
+
+def _back(
+    clients: float, nodes: int, shards: int, node_use: float, shard_use: float, costs: Costs
+) -> float:
+    """Seconds in which the other nodes, or Redis, can let so many clients in beside their work."""
+    by_nodes = clients * (costs.connect + costs.arrive) / (1 - node_use) / (nodes - 1)
+    by_redis = clients * costs.redis_arrive / (1 - shard_use) / shards
+    return max(by_nodes, by_redis) / _SECOND
 
 
 def _play(workload: Workload, nodes: int, random: Random) -> _Played:
@@ -217,7 +236,8 @@ def table(crowds: Sequence[int] = CROWDS) -> str:
     """What services of these sizes need, as Markdown."""
     head = (
         "connections", "REST sends/s", "deliveries/s", "nodes", "busiest node", "memory of a node",
-        "nodes a group meets", "Redis shards", "busiest shard", "memory of Redis", "back after a kill",
+        "nodes a group meets", "Redis shards", "busiest shard", "memory of Redis",
+        "back after a kill",
     )  # fmt: skip
     rows = ["| " + " | ".join(head) + " |", "|" + " ---: |" * len(head)]
     rows += [str(plan(Workload(crowd))) for crowd in crowds]
@@ -231,11 +251,12 @@ def cost_table() -> str:
         ("one REST call that sends", COSTS.send, "node that is called"),
         ("passing it on to Redis", COSTS.publish, "node that is called"),
         ("doing what another node was called for", COSTS.apply, "each other node concerned"),
-        ("one ping of a client", COSTS.ping, "node"),
+        ("one connection for a second: pings both ways", COSTS.keep, "node"),
         ("one client that connects", COSTS.connect, "node"),
+        ("the same, in addition, where there are other nodes", COSTS.arrive, "node"),
         ("one message through Redis", COSTS.redis_publish, "Redis"),
         ("the same, for each node that hears it", COSTS.redis_listener, "Redis"),
-        ("beginning to listen to one channel", COSTS.redis_listen, "Redis"),
+        ("one client that connects", COSTS.redis_arrive, "Redis"),
     ]
     lines = ["| what | CPU | of |", "| --- | ---: | --- |"]
     lines += [f"| {what} | {cost:g} µs | {whose} |" for what, cost, whose in rows]
@@ -248,7 +269,7 @@ def cost_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def written(page: str) -> str:
+def filled(page: str) -> str:
     """The page with both tables as they are now, between their markers."""
     for name, text in (("costs", cost_table()), ("sizes", table())):
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
@@ -265,7 +286,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="Put them into docs/scale.md.")
     if parser.parse_args().write:
-        _PAGE.write_text(written(_PAGE.read_text("utf-8")), "utf-8")
+        _PAGE.write_text(filled(_PAGE.read_text("utf-8")), "utf-8")
     else:
         print(cost_table())
         print(table())

@@ -58,11 +58,11 @@ class ListeningApp:
                 {connection: n for (name, connection), n in self._events.items() if name == event}
             )
 
-    def wait_for(self, event: str, connection_id: str) -> None:
+    def wait_for(self, event: str, connection_id: str, seconds: float = _SECONDS) -> None:
         """Return when the app has heard of an event of a connection."""
         with self._changed:
             key = (event, connection_id)
-            assert self._changed.wait_for(lambda: self._events[key] > 0, _SECONDS), key
+            assert self._changed.wait_for(lambda: self._events[key] > 0, seconds), key
 
     def take(self, event: str, connection_id: str) -> None:
         """Keep an event that has come."""
