@@ -135,14 +135,14 @@ def _wrong_events(history: History) -> Iterator[Finding]:
         begun = history.connected.get(stay.connection, 0)
         ended = history.disconnected.get(stay.connection, 0)
         who = f"{stay.connection}, which {stay.client} had at node {stay.node}"
-        may_miss = _is_unknown(stay.begun, outages[stay.node])
+        may_miss = _dies_at(stay.begun, outages[stay.node])
         if begun != 1 and not (may_miss and begun == 0):
             yield Finding("event", f"the app heard {begun} times of the beginning of {who}")
         if stay.ended is None:
             if ended:
                 yield Finding("event", f"the app heard of the end of {who} and has still")
             continue
-        may_repeat = _is_unknown(stay.ended, outages[stay.node])
+        may_repeat = any(_is_unknown(at, outages[stay.node]) for at in (stay.begun, stay.ended))
         if ended != 1 and not (may_miss and ended == 0) and not (may_repeat and ended == 2):
             yield Finding("event", f"the app heard {ended} times of the end of {who}")
     seen = {stay.connection for stay in history.stays}
@@ -154,13 +154,21 @@ def _wrong_events(history: History) -> Iterator[Finding]:
             yield Finding("event", f"{text} of {connection}, which nobody had for long")
 
 
+def _dies_at(time: float, outages: Iterable[Outage]) -> bool:
+    """Whether the node may have died before it said to anybody what it did at that time."""
+    return any(each.kind == "killed" and abs(each.begun - time) <= _UNKNOWN for each in outages)
+
+
 def _is_unknown(time: float, outages: Iterable[Outage]) -> bool:
-    """Whether nobody can know if the node had said what it had done at that time."""
+    """Whether nobody can know if the others, or the app, had got what the node said at that time.
+
+    That is so of what is under way when a node is killed or cut off, and while it is silent.
+    """
     for outage in outages:
-        end = outage.ended if outage.ended is not None else NEVER
-        if outage.kind == "killed" and outage.begun - _UNKNOWN <= time <= outage.begun + _UNKNOWN:
-            return True
-        if outage.kind == "silent" and outage.begun <= time <= end:
+        end = outage.begun
+        if outage.kind == "silent":
+            end = outage.ended if outage.ended is not None else NEVER
+        if outage.kind != "paused" and outage.begun - _UNKNOWN <= time <= end + _UNKNOWN:
             return True
     return False
 

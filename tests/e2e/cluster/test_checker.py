@@ -193,14 +193,23 @@ def test_messages_through_several_nodes_may_change_places_and_are_counted() -> N
     assert inversions(history) == 1
 
 
-def test_the_end_of_a_killed_node_leaves_what_nobody_can_know(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["killed", "cut", "silent"])
+def test_what_is_said_when_a_node_parts_from_the_others_may_be_told_twice(kind: str) -> None:
     history = good_history()
-    history.outages.append(Outage(2, "killed", 50.2, 55.0))
+    history.outages.append(Outage(2, kind, 50.2, 55.0))
     for ends in (1, 2):
         history.disconnected["c8"] = ends
         assert check(history) == []
-    history.disconnected["c8"] = 3
-    assert check(history) != []
+    for ends in (0, 3):
+        history.disconnected["c8"] = ends
+        assert [finding.kind for finding in check(history)] == ["event"]
+
+
+def test_what_is_said_long_before_a_node_parts_from_the_others_is_told_once() -> None:
+    history = good_history()
+    history.outages.append(Outage(2, "cut", 53.0, 55.0))
+    history.disconnected["c8"] = 2
+    assert [finding.kind for finding in check(history)] == ["event"]
 
 
 def test_a_history_is_read_as_it_was_written(tmp_path: Path) -> None:
