@@ -63,7 +63,7 @@ class RedisServer:
         assert PROGRAM is not None
         command = [PROGRAM, *self._options, "--port", str(self.port), "--bind", "127.0.0.1"]
         if "--sentinel" not in self._options:
-            command += ["--dir", str(self.folder), "--save", "", "--appendonly", "no"]
+            command += ["--dir", str(self.folder), "--save", ""]
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )

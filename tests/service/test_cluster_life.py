@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from copy import copy
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.service.upstream_app import App, running_app
 
 from hubbub.protocol.upstreamtemplate import Template
 from hubbub.service.backplane.backplane import BackplaneError
+from hubbub.service.cluster.life import Life
 from hubbub.service.leases import MemoryLeases
 
 LEASE = 10.0
@@ -180,6 +182,93 @@ async def test_a_node_that_was_taken_for_dead_lets_its_clients_go_and_is_another
         await nodes[2].send("t", to="/groups/g")
         assert await again.call() == ("t", [])
         assert await count(nodes[0]) == "1"
+
+
+@pytest.mark.parametrize("arrives", [True, False], ids=["kept late", "not kept"])
+async def test_the_end_of_a_client_that_came_to_a_node_taken_for_dead_is_told_once(
+    dying: Dyings, arrives: bool
+) -> None:
+    async with app_of(dying) as (started, app):
+        nodes = started.nodes
+        started.stop(1)
+        await started.pass_time()
+        life = cluster_of(nodes[1]).life
+        if not arrives:
+            refuse(life, "write")
+        backplane_of(nodes[1])._receive = cluster_of(nodes[1])._receive
+        client = await nodes[1].connect(user="ann")
+        assert (await app.next()).event == "connected"
+
+        life._renewing._task = None
+        await life.open()
+
+        await client.end()
+        assert (await app.next()).webhook.event == "disconnected"
+        await started.renewed()
+        await nodes[0].connect()
+        assert (await app.next()).event == "connected"  # and no second end
+
+
+async def test_an_end_that_was_told_during_an_outage_is_not_told_again_when_the_node_dies(
+    dying: Dyings,
+) -> None:
+    async with app_of(dying) as (started, app):
+        nodes = started.nodes
+        client = await nodes[1].connect(user="ann")
+        assert (await app.next()).event == "connected"
+        life = cluster_of(nodes[1]).life
+        erase = refuse(life, "erase")
+        await client.socket.close()
+        assert (await app.next()).event == "disconnected"
+        backplane_of(nodes[1]).disconnect()
+        life._wills.erase = erase  # type: ignore[method-assign]
+        backplane_of(nodes[1]).reconnect()
+        await started.renewed()
+        async with asyncio.timeout(PATIENCE):
+            while life._tasks or not life._is_certain:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+
+        started.kill(1)
+        await started.pass_time()
+
+        await nodes[0].connect()
+        assert (await app.next()).event == "connected"
+
+
+async def test_who_tells_of_an_end_during_an_outage_is_known_after_it(dying: Dyings) -> None:
+    async with app_of(dying) as (started, app):
+        nodes = started.nodes
+        client = await nodes[1].connect(user="ann")
+        assert (await app.next()).event == "connected"
+        backplane_of(nodes[1]).disconnect()
+        leases = started._leases
+        renew = leases.renew
+
+        async def away(facts: object) -> bool:
+            raise BackplaneError("away")
+
+        leases.renew = away  # type: ignore[method-assign]
+        await client.socket.close()
+        life = cluster_of(nodes[1]).life
+        async with asyncio.timeout(PATIENCE):
+            while not life._withheld:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        leases.renew = renew  # type: ignore[method-assign]
+        backplane_of(nodes[1]).reconnect()
+
+        assert (await app.next()).event == "disconnected"
+
+
+def refuse(life: Life, what: str) -> Any:
+    """Let a call of a node's wills fail; return it as it was."""
+
+    async def fail(*_: object) -> None:
+        raise BackplaneError("away")
+
+    wills = life._wills
+    life._wills = copy(wills)
+    setattr(life._wills, what, fail)
+    return getattr(wills, what)
 
 
 async def test_a_node_that_ends_in_order_tells_the_app_itself(dying: Dyings) -> None:

@@ -19,6 +19,7 @@ from hubbub.service.backplane.engine import Engine
 from hubbub.service.cluster.cluster import Cluster
 from hubbub.service.deadlines import Deadlines
 from hubbub.service.direct import Direct
+from hubbub.service.leases import LEASE, RENEWAL
 from hubbub.service.limitedhttp import LimitedHttp
 from hubbub.service.node import Node
 from hubbub.service.settings import EMULATOR_KEY, ServiceSettings
@@ -41,11 +42,12 @@ async def serve(
     stopping: Callable[[signal.Signals], None] = lambda _: None,
     store: Store | None = None,
     engine: Engine | None = None,
+    lease: float = LEASE,
 ) -> None:
     """Serve on `listener` until SIGINT or SIGTERM.
 
     `ready` is called once requests are answered, with the settings in force. With an `engine` this
-    is one node of several, and the store is the engine's.
+    is one node of several, and the store is the engine's; `lease` is the engine's too, in seconds.
 
     The first signal, with which `stopping` is called, lets clients go in a way that lets them
     connect again, spread over the settings' drain window; the app is told of them, and REST calls
@@ -53,7 +55,7 @@ async def serve(
     """
     store = engine.store if engine is not None else store or MemoryStore()
     node = Node(settings, store)
-    cluster = Cluster(node, engine) if engine is not None else None
+    cluster = _cluster(node, engine, lease) if engine is not None else None
     if cluster is not None:
         await cluster.open()
         _check_keys(settings, node.settings)
@@ -68,6 +70,10 @@ async def serve(
         if cluster is not None:
             await cluster.close()
         await store.close()
+
+
+def _cluster(node: Node, engine: Engine, lease: float) -> Cluster:
+    return Cluster(node, engine, lease=lease, renewal=lease * RENEWAL / LEASE)
 
 
 def _check_keys(own: ServiceSettings, shared: ServiceSettings) -> None:

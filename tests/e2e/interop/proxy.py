@@ -57,6 +57,10 @@ class Proxy:
             link.client.close()
             link.service.close()
 
+    def lead_to(self, port: int) -> None:
+        """Pass new connections on to another port."""
+        self._target = port
+
     def hold(self, direction: Direction) -> None:
         """Keep what comes from here on; the sender sees it taken."""
         with self._state:

@@ -194,9 +194,9 @@ class Cluster:
     def _changed(self, is_connected: bool) -> None:
         if is_connected:
             _logger.info("the other nodes can be reached")
-            self.life.rewrite()
             self._start(self.arrivals.catch_up())
         else:
+            self.life.parted()
             _logger.warning("the other nodes cannot be reached")
 
     async def _drain(self) -> None:

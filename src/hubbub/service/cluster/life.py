@@ -8,7 +8,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Container, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -60,12 +60,16 @@ class Life:
         self._started = time.time()
         self.is_draining = False
         self.has_heirs = False  # other nodes, as far as was known when draining began
+        # Whether nobody can have taken this node for dead since it last reached the others.
+        self._is_certain = True
         self._withheld: list[Connection] = []  # ended while it was not known who tells the app
+        self._left: set[str] = set()  # connections whose wills are, as far as is known, kept
+        self._unerased: set[str] = set()  # those the app knows about whose wills are kept still
         self._is_disowned = False
         self._dead: dict[str, float] = {}
         self._heirs: set[str] = set()  # dead nodes whose wills are being done
         self._tasks: set[asyncio.Task[None]] = set()
-        self._leases.renewed = self._tell_withheld
+        self._leases.renewed = self._renewed
         node.upstream.settled = self._settled
 
     def __repr__(self) -> str:
@@ -110,17 +114,15 @@ class Life:
     def closed(self, connection: Connection) -> None:
         """A connection has ended: tell the app, or leave it to whom it has been left."""
         if self._is_disowned:
-            self._node.upstream.disown(connection)
-        elif self._leases.is_fresh:
+            self._disown(connection)
+        elif self._is_certain and self._leases.is_fresh:
             self._node.upstream.closed(connection)
         else:
             self._withheld.append(connection)
 
-    def rewrite(self) -> None:
-        """The others can be reached again: what could not be left to them is left now."""
-        for connection in self._node.connections:
-            if connection.is_established:
-                self.opened(connection)
+    def parted(self) -> None:
+        """The others cannot be reached, and may come to take this node for dead."""
+        self._is_certain = False
 
     def sweep(self, now: float) -> None:
         """Forget nodes that have been dead for long."""
@@ -140,10 +142,21 @@ class Life:
         """The app knows what it is to know of a connection."""
         self._start(self._erase(self._node.id, connection_id))
 
-    def _tell_withheld(self) -> None:
+    def _renewed(self) -> None:
+        """The others know that this node lives, so it speaks for its connections."""
         withheld, self._withheld = self._withheld, []
         for connection in withheld:
             self._node.upstream.closed(connection)
+        if self._is_certain:
+            return
+        self._is_certain = True
+        # What they keep may be gone, and what could not be told to them is told now.
+        unerased, self._unerased = self._unerased, set()
+        for connection_id in unerased:
+            self._settled(connection_id)
+        for connection in self._node.connections:
+            if connection.is_established:
+                self.opened(connection)
 
     def _lost(self) -> None:
         """Others have declared this node dead and tell the app of the ends of its connections."""
@@ -155,7 +168,7 @@ class Life:
             self._node.id,
         )
         for connection in self._withheld:
-            self._node.upstream.disown(connection)
+            self._disown(connection)
         self._withheld = []
         self._is_disowned = True
         try:
@@ -163,7 +176,20 @@ class Life:
                 connection.close(Close(allow_reconnect=True))
         finally:
             self._is_disowned = False
+        self._left.clear()
+        told, self._unerased = self._unerased, set()
+        # What came to be left when the others had done what there was: nobody else looks after it.
+        self._heirs.add(old)
+        self._start(self._execute(old, told))
         self._moved(old, self._node.id)
+
+    def _disown(self, connection: Connection) -> None:
+        """A connection that was open when this node was taken for dead has ended."""
+        if connection.id in self._left:
+            self._node.upstream.disown(connection)
+        else:  # the others know nothing of it, or what they know has come too late for them
+            self._unerased.add(connection.id)
+            self._node.upstream.closed(connection)
 
     def _inherit(self, dead: list[str]) -> None:
         now = asyncio.get_running_loop().time()
@@ -176,13 +202,16 @@ class Life:
                 self._heirs.add(node_id)
                 self._start(self._execute(node_id))
 
-    async def _execute(self, dead_id: str) -> None:
-        """Do what a dead node has left, as far as nobody else does it."""
+    async def _execute(self, dead_id: str, told: Container[str] = ()) -> None:
+        """Do what a dead node has left, as far as nobody else does it; not for who is in `told`."""
         try:
             heir_id = self._node.id
             # What an earlier attempt has moved here and not done is among this node's own.
             while wills := await self._wills.claim(dead_id, heir_id):
-                doing = (self._do(heir_id, each, will) for each, will in wills.items())
+                doing = (
+                    self._erase(heir_id, each) if each in told else self._do(heir_id, each, will)
+                    for each, will in wills.items()
+                )
                 await asyncio.gather(*doing)
             await self._leases.settle(dead_id)
         finally:
@@ -196,17 +225,27 @@ class Life:
         else:
             await self._node.upstream.tell(event, _REASON)
         with suppress(BackplaneError):
-            await self._wills.erase(heir_id, connection_id)
+            await self._erase(heir_id, connection_id)
 
     async def _write(self, connection_id: str, will: bytes) -> None:
-        await self._wills.write(self._node.id, connection_id, will)
+        self._left.add(connection_id)
+        try:
+            await self._wills.write(self._node.id, connection_id, will)
+        except BackplaneError:
+            self._left.discard(connection_id)
+            raise
 
     async def _erase(self, node_id: str, connection_id: str) -> None:
-        await self._wills.erase(node_id, connection_id)
+        try:
+            await self._wills.erase(node_id, connection_id)
+        except BackplaneError:
+            self._unerased.add(connection_id)
+            raise
+        self._left.discard(connection_id)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         async def run() -> None:
-            with suppress(BackplaneError):  # `rewrite` comes when they can be reached again
+            with suppress(BackplaneError):  # `_renewed` comes when they can be reached again
                 await work
 
         task = asyncio.get_running_loop().create_task(run())
