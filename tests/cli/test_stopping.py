@@ -97,7 +97,7 @@ def test_a_request_that_is_given_up_at_the_end_leaves_no_traceback(tmp_path: Pat
         asking.join(STOP_SECONDS)
 
     text = log.read_text()
-    assert "Executed 'Functions.slow' (Failed" in text
+    assert "Executed 'Functions.slow' (Cancelled" in text
     assert "Traceback" not in text
     assert "Ctrl-C" not in text  # nobody has pressed it
 

@@ -86,6 +86,9 @@ def test_a_node_is_drained_by_its_name(redis: RedisServer, tmp_path: Path) -> No
     options = ("service", "--port", "0", "--backplane", redis.url)
     with running(*options, cwd=tmp_path, log=tmp_path / "log"):
         started = max(nodes_of(redis), key=lambda each: each["started"])
+        nobody = run("drain", "--backplane", redis.url)
+        assert nobody.returncode != 0
+        assert "Name one node; `hubbub nodes` lists them. Or pass --all" in nobody.stderr
         unknown = run("drain", "nobody", "--backplane", redis.url)
         assert unknown.returncode == 2
         assert "There is no node nobody" in unknown.stderr

@@ -268,6 +268,27 @@ async def test_a_node_learns_new_keys_when_told_and_also_by_itself(shared: Share
     assert [len(keys) for keys in learnt.values()] == [2, 2]
 
 
+@pytest.mark.parametrize("left", [None, SharedKeys("one", "two", 1)], ids=["nothing", "older"])
+async def test_keys_that_redis_has_lost_are_put_back_as_the_nodes_know_them(
+    own_redis: RedisServer, connect: Connect, left: SharedKeys | None
+) -> None:
+    settings = RedisSharedSettings(await connect(own_redis.url), "test")
+    watching = Watching(settings, lambda _: None, interval=LEASE / 10)
+    await settings.begin(SharedKeys("one", "two"))
+    rotated = await settings.rotate("primary")
+    await watching.open(("one", "two"))
+
+    own_redis.ask("DEL", "test:access-keys")
+    if left is not None:
+        await settings.begin(left)
+
+    async def are_back() -> bool:
+        return await settings.load() == rotated
+
+    await eventually(are_back)
+    await watching.close()
+
+
 async def test_a_node_with_one_key_brings_a_second(shared: Shared) -> None:
     learnt: list[SharedKeys] = []
     watching = Watching(shared.settings, learnt.append)

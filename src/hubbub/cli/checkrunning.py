@@ -132,7 +132,8 @@ def _key(named: Named, endpoint: Endpoint) -> Finding:
         return problem(
             "key",
             f"The access key of {named.where} is none of the service's.",
-            "Use the connection string that the service printed when it was started.",
+            "Use the connection string that the service printed when it was started, with the key "
+            "that `hubbub keys rotate` has printed since, if it has.",
         )
     return fine("key", "The service takes the access key.")
 

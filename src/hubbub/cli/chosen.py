@@ -67,7 +67,8 @@ class Chosen:
         if error.status == 401 and (error.reason is None or "signature" in error.reason):
             return (
                 f"The service at {url} has another access key than {setting} says. "
-                "Use the connection string that it printed when it was started."
+                "Use the connection string that it printed when it was started, "
+                "with the key that `hubbub keys rotate` has printed since, if it has."
             )
         return error.reason or str(error)
 

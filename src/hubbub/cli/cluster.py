@@ -50,8 +50,9 @@ def nodes(backplane: str, as_json: bool) -> None:
 @click.command()
 @_backplane
 @click.argument("node", required=False)
+@click.option("--all", "is_for_all", is_flag=True, help="Drain every node: the service ends.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def drain(backplane: str, node: str | None, as_json: bool) -> None:
+def drain(backplane: str, node: str | None, is_for_all: bool, as_json: bool) -> None:
     """Have the clients of NODE, or of all nodes, connect elsewhere, a few at a time.
 
     A node that is drained says so to those who ask for its health (503), so that a balancer leaves
@@ -60,6 +61,11 @@ def drain(backplane: str, node: str | None, as_json: bool) -> None:
     \b
       hubbub drain 1f0c9a3e5b7d2468 --backplane redis://localhost:6379
     """
+    if (node is None) is not is_for_all:
+        raise ConfigError(
+            "Name one node; `hubbub nodes` lists them. Or pass --all: then no node takes clients "
+            "any more until it is started again."
+        )
     channel = EVERY_NODE if node is None else node_channel(node)
 
     async def publish(engine: Engine) -> int:

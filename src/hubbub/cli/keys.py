@@ -58,6 +58,11 @@ def rotate(which: Which, backplane: str, as_json: bool) -> None:
     key = primary if which == "primary" else secondary
     facts = {"which": which, "accessKey": key, "version": found.version}
     click.echo(json.dumps(facts) if as_json else key)
+    click.echo(
+        f"This is the {which} key from here on. What was the {which} key is refused: connection "
+        "strings with it, also the one that the service printed, need this one.",
+        err=True,
+    )
 
 
 async def _rotate(which: Which, url: str) -> SharedKeys:

@@ -76,7 +76,7 @@ class SharedSettings(Protocol):
         """What is kept, if anything is."""
 
     async def begin(self, keys: SharedKeys) -> SharedKeys:
-        """Keep `keys` if nothing is kept yet; return what is kept then."""
+        """Keep `keys` unless some are kept that are as new; return what is kept then."""
 
     async def rotate(self, which: Which) -> SharedKeys | None:
         """Replace one key by a new one; nothing where nothing is kept."""
@@ -96,8 +96,9 @@ class MemorySharedSettings:
         return self._keys
 
     async def begin(self, keys: SharedKeys) -> SharedKeys:
-        """Keep `keys` if nothing is kept yet."""
-        self._keys = self._keys or keys
+        """Keep `keys` unless some are kept that are as new."""
+        if self._keys is None or self._keys.version < keys.version:
+            self._keys = keys
         return self._keys
 
     async def rotate(self, which: Which) -> SharedKeys | None:
@@ -106,9 +107,9 @@ class MemorySharedSettings:
         return self._keys
 
 
-# Changes only what is still as it was read.
+# Changes only what is still as it was read; nothing kept is read as no text.
 _REPLACE: Final = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2])
 return 1
 """
@@ -131,11 +132,17 @@ class RedisSharedSettings:
         return _read(await self._redis.call(self._slot, b"GET", self._key))
 
     async def begin(self, keys: SharedKeys) -> SharedKeys:
-        """Keep `keys` if nothing is kept yet."""
+        """Keep `keys` unless some are kept that are as new."""
         text = msgspec.json.encode(keys)
-        if await self._redis.call(self._slot, b"SET", self._key, text, b"NX"):
-            return keys
-        return await self.load() or keys
+        while True:
+            kept = await self._redis.call(self._slot, b"GET", self._key)
+            found = _read(kept)
+            if found is not None and found.version >= keys.version:
+                return found
+            if await self._redis.call(
+                self._slot, b"EVAL", _REPLACE, 1, self._key, kept or b"", text
+            ):
+                return keys
 
     async def rotate(self, which: Which) -> SharedKeys | None:
         """Replace one key by a new one, whoever else does so at the same time."""
@@ -174,12 +181,12 @@ class Watching:
         self._settings = settings
         self._changed = changed
         self._interval = interval
-        self._version = 0
+        self._keys: SharedKeys | None = None
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
-        return f"Watching(version={self._version}, {self._settings!r})"
+        return f"Watching({self._keys!r}, {self._settings!r})"
 
     async def open(self, access_keys: tuple[str, ...]) -> None:
         """Take the keys that are kept; where none are, keep those of this node.
@@ -208,16 +215,15 @@ class Watching:
                     await self._news.wait()
             self._news.clear()
             try:
-                keys = await self._settings.load()
-                if keys is not None:
-                    self._take(keys)
+                # Redis may have lost them, or come back with keys that have been replaced since.
+                assert self._keys is not None
+                self._take(await self._settings.begin(self._keys))
             except BackplaneError:
                 pass  # while it cannot be reached, the keys that are known stay good
             except Exception:  # what the node does with keys may fail, the watch goes on
                 _logger.exception("access keys could not be taken over")
 
     def _take(self, keys: SharedKeys) -> None:
-        # Any other version counts: Redis may have come back with an older one.
-        if keys.version != self._version:
-            self._version = keys.version
+        if keys != self._keys:
+            self._keys = keys
             self._changed(keys)

@@ -44,7 +44,7 @@ def negotiate(req: func.HttpRequest, connection: str) -> func.HttpResponse:
 @app.generic_output_binding(arg_name="messages", type="signalR", hubName=HUB)
 def arrive(event: str, messages: func.Out[str]) -> None:
     """Tell everybody who has come."""
-    messages.set(said("", f"{json.loads(event)['UserId']} is here."))
+    messages.set(said("", f"{json.loads(event)['UserId'] or 'Somebody'} is here."))
 
 
 @app.generic_trigger(
@@ -57,7 +57,7 @@ def arrive(event: str, messages: func.Out[str]) -> None:
 @app.generic_output_binding(arg_name="messages", type="signalR", hubName=HUB)
 def leave(event: str, messages: func.Out[str]) -> None:
     """Tell everybody who has left."""
-    messages.set(said("", f"{json.loads(event)['UserId']} has left."))
+    messages.set(said("", f"{json.loads(event)['UserId'] or 'Somebody'} has left."))
 
 
 @app.generic_trigger(
