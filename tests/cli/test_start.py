@@ -81,6 +81,19 @@ def test_a_connection_string_of_another_service_is_left_alone_and_said(tmp_path:
     assert "secret-of-azure" not in log.read_text()
 
 
+def test_a_setting_that_is_no_connection_string_gives_way_to_the_one_that_is_made(
+    tmp_path: Path,
+) -> None:
+    app = write_app(tmp_path / "app", ECHO_SETTING)
+    write_local_settings(app, "<signalr-connection-string>")
+    log = tmp_path / "log"
+
+    with running("start", str(app), *FREE, cwd=tmp_path, log=log) as (_, facts):
+        assert get(facts["host"]["url"] + "/api/setting") == facts["service"]["connectionString"]
+
+    assert "in local.settings.json is no connection string" in log.read_text()
+
+
 def test_the_emulators_connection_string_means_the_service_that_was_started(
     tmp_path: Path,
 ) -> None:

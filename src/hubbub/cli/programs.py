@@ -186,6 +186,11 @@ class Programs:
                 "now, so the app gets the one that is printed here. Change the setting or remove "
                 "it: other commands that go by it are refused."
             )
+        elif relation == "broken":
+            _say(
+                f"{SETTING} {where} is no connection string, so the app gets the one that is "
+                "printed here. Remove the setting: `hubbub start` makes its own."
+            )
         elif relation == "other":
             _say(
                 f"{SETTING} {where} names another service, so the app uses that one and not the "
@@ -194,11 +199,11 @@ class Programs:
         return environment
 
     def _relation(self, text: str) -> str:
-        """Whether a connection string is `ours`, is `stale`, or names an `other` service."""
+        """Whether a connection string is `ours`, `stale`, `broken`, or names an `other` service."""
         try:
             found = parse_connection_string(text)
         except ConfigError:
-            return "other"  # the app's own report of it names the setting
+            return "broken"  # as the placeholder that quickstarts have there
         ours = parse_connection_string(self.connection_string)
         if found.access_key in {EMULATOR_KEY, ours.access_key}:
             return "ours"  # the emulator's key means whichever runs on this machine
