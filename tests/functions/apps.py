@@ -22,6 +22,11 @@ import azure.functions as func
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 """
+FASTAPI = """\
+from azurefunctions.extensions.http.fastapi import (
+    FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Request,
+    Response, StreamingResponse)
+"""
 _apps: WeakKeyDictionary[Host, HostApp] = WeakKeyDictionary()
 
 

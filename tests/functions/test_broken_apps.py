@@ -120,11 +120,11 @@ async def test_where_all_functions_are_refused_that_is_said(load: Load) -> None:
     assert "Decorate a function of the app" in empty.warnings[-1]
 
 
-async def test_the_types_of_the_fastapi_extension_are_refused_with_what_to_do(load: Load) -> None:
+async def test_fastapis_request_without_its_extension_is_explained(load: Load) -> None:
     host = load(
         "from starlette.requests import Request\n"
         "@app.route()\nasync def stream(req: Request) -> str:\n    return ''\n"
     )
     (refusal,) = host.refused
-    assert "azurefunctions-extensions-http-fastapi are not supported" in refusal.reason
-    assert "func.AsgiFunctionApp, which streams here" in refusal.reason
+    assert "Install azurefunctions-extensions-http-fastapi" in refusal.reason
+    assert "from azurefunctions.extensions.http.fastapi" in refusal.reason

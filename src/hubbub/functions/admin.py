@@ -174,7 +174,8 @@ def _trigger_value(plan: Plan, text: str, url: str) -> tuple[Any, BindingData]:
         route=_texts(members.get("params")),
         body=_body(members, text),
     )
-    return call.request(), HttpData(call)
+    types = plan.function.web_types
+    return call.request() if types is None else types.rebuild(call), HttpData(call)
 
 
 def _members(text: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from hubbub.functions.cors import Strangers
 from hubbub.functions.expressions import Values
 from hubbub.functions.homepage import homepage
 from hubbub.functions.host import Host
+from hubbub.functions.invoke import CANCELLED, DONE, Outcome
 from hubbub.functions.keys import SIGNALR
 from hubbub.functions.principal import names_principal, without_principal
 from hubbub.functions.reply import Reply
@@ -39,6 +40,7 @@ from hubbub.functions.response import FAILED, NO_CONTENT, NOT_FOUND, Response
 from hubbub.functions.routes import Route, decode_path
 from hubbub.functions.waiting import while_waited_for
 from hubbub.functions.webhook import refusal
+from hubbub.functions.webtypes import serve_typed
 from hubbub.protocol.challenge import SYSTEM_KEY
 from hubbub.protocol.webhooks import STREAM_ID
 
@@ -204,9 +206,13 @@ class HostApp:
         plan, headers = self._host.plans[route.name], request.headers
         context = Context(plan.function, headers.get("traceparent"), headers.get("tracestate"))
         if route.name in self._host.web:
-            return await self._stream(request, route.name, context)
+            web = self._host.web[route.name]
+            return await self._stream(
+                request, context, partial(web.serve, request.scope, context=context)
+            )
+        types = plan.function.web_types
         body = b""
-        if has_body(request.scope, headers):
+        if types is None and has_body(request.scope, headers):
             body = await read_body(request.receive, headers, self._host.body_limit)
         call = HttpCall(
             method=request.method,
@@ -217,6 +223,10 @@ class HostApp:
             body=body,
         )
         data = HttpData(call) if plan.evaluates else _NO_NAMES
+        if types is not None:
+            invoke = partial(self._host.invoker.perform, plan, data=data, context=context)
+            serve = partial(serve_typed, types, values, invoke, request.scope)
+            return await self._stream(request, context, serve)
         outcome = await self._host.invoker.run(plan, call.request(), data, context)
         if outcome.error is not None:
             return FAILED
@@ -225,14 +235,19 @@ class HostApp:
                 return encoded
         return NO_CONTENT  # an Out that was never set, or no http output at all
 
-    async def _stream(self, request: "_Request", name: str, context: Context) -> Response | None:
-        """Let a web application answer in parts."""
+    async def _stream(
+        self, request: "_Request", context: Context, serve: Callable[..., Awaitable[Outcome | None]]
+    ) -> Response | None:
+        """Let `serve` answer by ASGI's `receive` and `send`; else what stands for its answer."""
         receive = limited(request.receive, request.headers, self._host.body_limit)
-        serve = partial(self._host.web[name].serve, request.scope, receive, request.reply, context)
-        outcome = await self._host.invoker.run_web(context, serve)
+        outcome = await self._host.invoker.run_web(context, partial(serve, receive, request.reply))
+        if outcome is CANCELLED:
+            raise Disconnected
         if isinstance(outcome.error, TooLarge):
             return Response(413)
-        return None if outcome.error is None else FAILED
+        if outcome is DONE:
+            return None
+        return NO_CONTENT if outcome.error is None else FAILED
 
 
 class _Request:

@@ -18,7 +18,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _END = 5.0  # seconds that an application has for its own end
-_VERSIONS = {"version": "3.0", "spec_version": "2.4"}
+# With 2.4 it is `send` that tells an application of a client who has left; uvicorn's never does.
+_VERSIONS = {"version": "3.0", "spec_version": "2.3"}
 
 
 class AsgiApp:

@@ -15,6 +15,7 @@ from hubbub.errors import ConfigError, HubbubError
 if TYPE_CHECKING:
     from hubbub.functions.retry import RetryPolicy
     from hubbub.functions.webapp import Inner
+    from hubbub.functions.webtypes import WebTypes
 
 Direction = Literal["in", "out"]
 RETURN = "$return"  # the name of the binding that takes what the function returns
@@ -88,6 +89,7 @@ class Function:
     may_return: bool  # a value other than None is allowed
     retry: "RetryPolicy | None" = None  # for triggers that the host itself pulls
     inner: "Inner | None" = None  # the web application that answers instead of `call`
+    web_types: "WebTypes | None" = None  # of its HTTP request and response, if not func's
     declared: Mapping[str, Any] = field(default_factory=dict)  # as in function.json
 
     @property

@@ -36,8 +36,8 @@ class Outcome(Struct, frozen=True):
     raised_by_app: bool = False
 
 
-_CANCELLED = Outcome(error=asyncio.CancelledError())
-_DONE = Outcome()
+CANCELLED = Outcome(error=asyncio.CancelledError())  # by the host or who waited
+DONE = Outcome()
 
 
 class _Raised(Exception):
@@ -68,22 +68,27 @@ class Invoker:
     async def run(self, plan: Plan, value: Any, data: BindingData, context: Context) -> Outcome:
         """Invoke the function of `plan` with the trigger's `value`. Never raises for the app."""
         started = time.perf_counter()
-        outcome = _CANCELLED
+        outcome = CANCELLED
         self.running += 1
         with entered(context):
             log_begin(context)
             try:
-                outcome = await self._outcome(plan, value, data, context)
+                outcome = await self.perform(plan, value, data, context)
             finally:
                 self.running -= 1
                 seconds = time.perf_counter() - started
                 log_end(context, seconds, outcome.error, raised_by_app=outcome.raised_by_app)
         return outcome
 
-    async def run_web(self, context: Context, serve: Callable[[], Awaitable[None]]) -> Outcome:
-        """Let a web application answer, logged and limited as any other invocation."""
+    async def run_web(
+        self, context: Context, serve: Callable[[], Awaitable[Outcome | None]]
+    ) -> Outcome:
+        """Let `serve` answer, logged and limited as any other invocation.
+
+        It may say itself what has come of it.
+        """
         started = time.perf_counter()
-        outcome = _CANCELLED
+        outcome = CANCELLED
         self.running += 1
         with entered(context):
             log_begin(context)
@@ -95,18 +100,19 @@ class Invoker:
                 log_end(context, seconds, outcome.error, raised_by_app=outcome.raised_by_app)
         return outcome
 
-    async def _web_outcome(self, context: Context, serve: Callable[[], Awaitable[None]]) -> Outcome:
+    async def _web_outcome(
+        self, context: Context, serve: Callable[[], Awaitable[Outcome | None]]
+    ) -> Outcome:
         try:
             with Deadline(self._deadlines):
                 try:
-                    await serve()
+                    return await serve() or DONE
                 except BaseException as error:
                     if _is_ours(error):
                         raise
                     return Outcome(error=error, raised_by_app=True)
         except TimeoutError:
             return Outcome(error=self._too_long(context))
-        return _DONE
 
     async def run_again(
         self, plan: Plan, value: Any, data: BindingData, headers: Mapping[str, str] = _NOTHING
@@ -136,9 +142,8 @@ class Invoker:
             finally:
                 self.waiting -= 1
 
-    async def _outcome(
-        self, plan: Plan, value: Any, data: BindingData, context: Context
-    ) -> Outcome:
+    async def perform(self, plan: Plan, value: Any, data: BindingData, context: Context) -> Outcome:
+        """Invoke as part of something else that is logged and counted."""
         function = plan.function
         try:
             arguments: dict[str, Any] = {plan.trigger: value}

@@ -13,11 +13,13 @@ import azure.functions as func
 
 from hubbub.functions.declaration import Declaration
 from hubbub.functions.function import RETURN, Binding, Function, FunctionError
+from hubbub.functions.webtypes import WebTypes, imported_types
 
 _GENERIC_IN = (str, bytes)
 _GENERIC_OUT = (str, bytes, bytearray)
-_WEB_FRAMEWORKS = {"fastapi", "starlette", "azurefunctions"}
+_WEB_FRAMEWORKS = {"fastapi", "starlette"}
 _RETURNED = {"http": "-> func.HttpResponse or -> str"}
+_RETURNED_WEB = {"http": "-> Response of azurefunctions.extensions.http.fastapi"}
 _registry: Any = func.get_binding_registry()  # type: ignore[no-untyped-call]
 
 
@@ -25,6 +27,7 @@ def bind(declared: Declaration, bindings: Sequence[Binding]) -> Function:
     """The function value, or a FunctionError that says which part of the declaration is wrong."""
     name, call = declared.name, declared.call
     check = _Check(name, call, is_folder=declared.is_folder)
+    web_types = check.choose_types(bindings)
     named = {binding.name: binding for binding in bindings if binding.name != RETURN}
     wants_context = check.names(named)
     for binding in named.values():
@@ -41,6 +44,7 @@ def bind(declared: Declaration, bindings: Sequence[Binding]) -> Function:
         is_async=inspect.iscoroutinefunction(call),
         wants_context=wants_context,
         may_return=returned is not None or any(_has_implicit_output(b) for b in bindings),
+        web_types=web_types,
     )
 
 
@@ -50,11 +54,22 @@ class _Check:
     def __init__(self, name: str, call: Callable[..., Any], *, is_folder: bool) -> None:
         self._name = name
         self._is_folder = is_folder
+        self._types: WebTypes | None = None
         try:
             self._parameters: Mapping[str, Any] = inspect.signature(call).parameters
             self._hints = typing.get_type_hints(call)
         except Exception as error:  # evaluating annotations runs the app's own code
             raise self._error(f"its annotations cannot be read: {error}") from error
+
+    def choose_types(self, bindings: Sequence[Binding]) -> WebTypes | None:
+        """Whether HTTP is meant to have FastAPI's types. To be asked before anything is checked."""
+        types = imported_types()
+        for binding in bindings:
+            if binding.type == "httpTrigger" and types is not None:
+                hint = self._hints.get(binding.name)
+                if types.is_meant(hint, self._hints.get("return")):
+                    self._types = types
+        return self._types
 
     def _error(self, text: str) -> FunctionError:
         return FunctionError(f"cannot load the {self._name} function: {text}")
@@ -108,13 +123,12 @@ class _Check:
                 "or leave the annotation out"
             )
         self._check_direction(binding, is_out)
-        if not _accepts(binding, hint):
+        if not self._accepts(binding, hint):
             if hint.__module__.partition(".")[0] in _WEB_FRAMEWORKS:
                 raise self._error(
-                    f"binding {binding.name} is a {hint.__module__}.{hint.__qualname__}: functions "
-                    "with the types of azurefunctions-extensions-http-fastapi are not supported. "
-                    "Give a FastAPI app to func.AsgiFunctionApp, which streams here, or use "
-                    "func.HttpRequest and func.HttpResponse"
+                    f"binding {binding.name} is a {hint.__module__}.{hint.__qualname__}. Install "
+                    "azurefunctions-extensions-http-fastapi and import Request from "
+                    "azurefunctions.extensions.http.fastapi, or write func.HttpRequest"
                 )
             raise self._error(
                 f'binding type "{binding.type}" and dataType "{binding.option("dataType")}" in '
@@ -158,11 +172,20 @@ class _Check:
             raise self._error(
                 f"has invalid non-type return annotation {hint!r}; name one class, or leave it out"
             )
-        if not _accepts(binding, hint):
+        if not self._accepts(binding, hint):
+            advice = _RETURNED if self._types is None else _RETURNED_WEB
             raise self._error(
                 f'Python return annotation "{hint.__name__}" does not match binding type '
-                f'"{binding.type}"; write {_RETURNED.get(binding.type, "-> str")}, or leave it out'
+                f'"{binding.type}"; write {advice.get(binding.type, "-> str")}, or leave it out'
             )
+
+    def _accepts(self, binding: Binding, hint: type) -> bool:
+        """Whether what the binding gives or takes is of the annotation's type."""
+        if self._types is not None and binding.type == "httpTrigger":
+            return self._types.is_request(hint)
+        if self._types is not None and binding.type == "http":
+            return self._types.is_response(hint)
+        return _accepts(binding, hint)
 
 
 def _accepts(binding: Binding, hint: type) -> bool:

@@ -13,6 +13,7 @@ from hubbub.functions.negotiation import ConnectionInfo, Endpoints, Negotiation
 from hubbub.functions.response import HttpOutput
 from hubbub.functions.settings import AppSettings
 from hubbub.functions.signalr import SignalROutput
+from hubbub.functions.webtypes import WebOutput
 
 _INPUTS: dict[str, Callable[..., InputBinding]] = {
     "signalRConnectionInfo": ConnectionInfo,
@@ -21,7 +22,7 @@ _INPUTS: dict[str, Callable[..., InputBinding]] = {
 }
 _OUTPUTS: dict[str, Callable[..., OutputBinding]] = {
     "signalR": SignalROutput,
-    "http": lambda *_: HttpOutput(),
+    "http": lambda _, function, *rest: WebOutput() if function.web_types else HttpOutput(),
 }
 _SERVICE_TYPES = {*_INPUTS, "signalR"}  # bindings that make a call to a service, or a token for it
 
