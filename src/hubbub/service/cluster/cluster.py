@@ -29,6 +29,7 @@ from hubbub.service.cluster.parcel import (
     encode_parcel,
 )
 from hubbub.service.cluster.questions import Questions
+from hubbub.service.cluster.recovery import Recovery
 from hubbub.service.cluster.subscriptions import Subscriptions
 from hubbub.service.cluster.visits import Visits
 from hubbub.service.leases import LEASE, RENEWAL
@@ -57,7 +58,8 @@ class Cluster:
         self._node = node
         backplane = self.backplane = engine.backplane
         self.subscriptions = Subscriptions(backplane)
-        self.questions = Questions(backplane, node.settings.answer_timeout)
+        self.recovery = Recovery(backplane, engine.leases, lease)
+        self.questions = Questions(backplane, node.settings.answer_timeout, self.recovery)
         self.arrivals = Arrivals(node, self.subscriptions)
         self.handover = Handover(
             node, self, backplane, self.questions, self.subscriptions, self._answer
@@ -66,6 +68,7 @@ class Cluster:
             node,
             backplane,
             self.questions,
+            self.recovery,
             self.subscriptions.settled,
             self._answer,
             published=self.handover.note,
@@ -99,6 +102,7 @@ class Cluster:
         for channel in (EVERY_NODE, node_channel(self._node.id)):
             self.subscriptions.hold(channel)
         await self.subscriptions.settled()
+        self.recovery.begin()
         await self._watching.open(self._node.settings.access_keys)
         await self.life.open()
 
@@ -107,6 +111,7 @@ class Cluster:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.recovery.close()
         await self._watching.close()
         await self.life.close()
         await self.forwarding.close()
@@ -128,7 +133,12 @@ class Cluster:
         """Whether this node can do its part, as a balancer asks; it goes on alone if it has to."""
         if self.life.is_draining:
             return _health(503, "draining")
-        return _health(200, "ok" if self.backplane.is_connected else "degraded")
+        return _health(200, "ok" if self.is_whole else "degraded")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all other nodes can be reached, as far as is known."""
+        return self.backplane.is_connected and self.recovery.is_whole
 
     def arrived(self, connection: Connection) -> None:
         """A connection has begun on this node."""
@@ -147,6 +157,7 @@ class Cluster:
         """Do what is due. Called about once a second."""
         now = asyncio.get_running_loop().time()
         self.subscriptions.sweep(now)
+        self.recovery.sweep()
         self.life.sweep(now)
         self.handover.sweep(now)
 
@@ -194,9 +205,11 @@ class Cluster:
     def _changed(self, is_connected: bool) -> None:
         if is_connected:
             _logger.info("the other nodes can be reached")
+            self.recovery.joined()
             self.life.rewrite()
             self._start(self.arrivals.catch_up())
         else:
+            self.recovery.lost()
             _logger.warning("the other nodes cannot be reached")
 
     async def _drain(self) -> None:
