@@ -56,6 +56,7 @@ class LimitedHttp(asyncio.Protocol):
         "_headers",
         "_is_awaiting_head",
         "_is_delegated",
+        "_is_fresh",
         "_is_in_body",
         "_loop",
         "_node",
@@ -95,6 +96,7 @@ class LimitedHttp(asyncio.Protocol):
         self._send_timer: asyncio.TimerHandle | None = None  # only while the client leaves data
         self._is_awaiting_head = False
         self._is_in_body = False
+        self._is_fresh = True  # no request has come
         # Of the request that is being read.
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
@@ -169,6 +171,11 @@ class LimitedHttp(asyncio.Protocol):
         else:
             self._uvicorn.shutdown()
 
+    @property
+    def is_expected(self) -> bool:
+        """Whether the first request is still to come, or the rest of one."""
+        return self._is_fresh or self._is_in_body or (self._is_awaiting_head and bool(self._url))
+
     def expire(self, now: float) -> None:
         """End what has taken too long."""
         if now >= self._head_due and not self._transport.is_closing():
@@ -197,6 +204,7 @@ class LimitedHttp(asyncio.Protocol):
         self._is_awaiting_head = False
         self._head_due = NEVER
         self._is_in_body = True
+        self._is_fresh = False
         self._upgrade = b""
         parser = self._parser
         method = parser.get_method()

@@ -5,8 +5,8 @@ What is done about each kind of parcel is in the modules beside this one.
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final
 
 from hubbub.errors import ProtocolError
 from hubbub.service.backplane.engine import Engine
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["Cluster"]
 
 _logger = logging.getLogger("hubbub.service")
+# Seconds for those who are on their way to a node that has just said that it wants no more clients.
+_LAST_COMERS: Final = 0.3
 
 
 class Cluster:
@@ -89,6 +91,9 @@ class Cluster:
         self.questions.lapsed = self.life.lapsed
         self._watching = Watching(engine.settings, lambda keys: node.use_keys(keys.access_keys))
         self._tasks: set[asyncio.Task[None]] = set()
+        # How clients that come to this node's port are left to others on it, where there are any.
+        self.leave_port: Callable[[], None] | None = None
+        self._is_drained = False
         node.cluster = self
         node.registry.group_began = self._group_began
         node.registry.group_ended = self._group_ended
@@ -197,7 +202,7 @@ class Cluster:
             case Marker():
                 self.handover.mark(channel, parcel)
             case Drain():
-                self._start(self._drain())
+                self._start(self._drain(is_everybody=channel == EVERY_NODE))
 
     def _answer(self, sender: str, reply: Reply) -> asyncio.Future[int]:
         return self.backplane.publish(node_channel(sender), encode_parcel(reply))
@@ -212,11 +217,23 @@ class Cluster:
             self.recovery.lost()
             _logger.warning("the other nodes cannot be reached")
 
-    async def _drain(self) -> None:
-        if self.life.is_draining:
-            return
-        _logger.info("an operator has this node drained")
+    async def retire(self, leave_port: Callable[[], None] | None) -> None:
+        """Say that this node wants no more clients, when its port is left to others if it can be.
+
+        Until then it takes what comes, so that nobody is refused who could have gone to another.
+        """
+        await self.life.look_for_heirs()
+        if leave_port is not None and self.life.has_heirs:
+            leave_port()
+            await asyncio.sleep(_LAST_COMERS)
         await self.life.begin_draining()
+
+    async def _drain(self, *, is_everybody: bool) -> None:
+        if self._is_drained:
+            return
+        self._is_drained = True
+        _logger.info("an operator has this node drained")
+        await self.retire(self.leave_port if not is_everybody else None)
         for pause in self._node.drain():
             await asyncio.sleep(pause)
 
