@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,14 @@ from typing import Any
 import pytest
 from tests.cli.programs import run, running
 from tests.conformance.redisserver import RedisServer, redis_server
+from tests.e2e.running import STOP_SECONDS
 
 PATIENCE = 60.0  # seconds
 
 
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with redis_server(tmp_path / "redis") as server:
         yield server
 
 
@@ -31,6 +34,16 @@ def nodes_of(redis: RedisServer) -> list[dict[str, Any]]:
 def children_of(pid: int) -> list[int]:
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     return [int(word) for word in text.split()]
+
+
+def wait_for_end(pid: int) -> None:
+    """Return when a process is gone, which its parent need not have noticed."""
+    tasks = Path(f"/proc/{pid}/task")
+    while (
+        os.listdir(tasks) != [str(pid)]
+        or "\nState:\tZ" not in (tasks / f"{pid}/status").read_text()
+    ):
+        time.sleep(0.001)
 
 
 @pytest.mark.parametrize("command", ["service", "start"])
@@ -98,3 +111,66 @@ def test_a_node_is_drained_by_its_name(redis: RedisServer, tmp_path: Path) -> No
         deadline = time.monotonic() + PATIENCE
         while not any(each["is_draining"] for each in nodes_of(redis)):
             assert time.monotonic() < deadline
+
+
+def health(url: str) -> str:
+    """What whichever process gets a new connection says of itself."""
+    with urllib.request.urlopen(f"{url}/api/health", timeout=PATIENCE) as answer:
+        word: str = json.load(answer)["status"]
+        return word
+
+
+def test_a_process_that_is_gone_keeps_no_client_waiting(redis: RedisServer, tmp_path: Path) -> None:
+    options = ("service", "--port", "0", "--workers", "2", "--backplane", redis.url)
+    with running(*options, cwd=tmp_path, log=tmp_path / "log") as (process, facts):
+        url = facts["service"]["url"]
+        process.send_signal(signal.SIGSTOP)  # so that nobody starts it again
+        try:
+            gone = children_of(process.pid)[0]
+            os.kill(gone, signal.SIGKILL)
+            wait_for_end(gone)
+            assert [health(url) for _ in range(20)] == ["ok"] * 20
+        finally:
+            process.send_signal(signal.SIGCONT)
+
+
+def test_of_a_process_that_is_drained_the_others_take_all_clients(
+    redis: RedisServer, tmp_path: Path
+) -> None:
+    options = ("service", "--port", "0", "--workers", "2", "--backplane", redis.url)
+    with running(*options, cwd=tmp_path, log=tmp_path / "log") as (_process, facts):
+        url = facts["service"]["url"]
+        chosen = nodes_of(redis)[0]["id"]
+        assert run("drain", chosen, "--backplane", redis.url).returncode == 0
+        deadline = time.monotonic() + PATIENCE
+        while not any(each["is_draining"] for each in nodes_of(redis)):
+            assert time.monotonic() < deadline
+        assert [health(url) for _ in range(20)] == ["ok"] * 20
+
+        # The last one stays, to say so.
+        other = next(each["id"] for each in nodes_of(redis) if each["id"] != chosen)
+        assert run("drain", other, "--backplane", redis.url).returncode == 0
+        deadline = time.monotonic() + PATIENCE
+        while not all(each["is_draining"] for each in nodes_of(redis)):
+            assert time.monotonic() < deadline
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            health(url)
+
+
+def test_on_a_hangup_processes_are_replaced_one_after_another_and_the_port_is_always_served(
+    redis: RedisServer, tmp_path: Path
+) -> None:
+    options = ("service", "--port", "0", "--workers", "2", "--backplane", redis.url)
+    with running(*options, cwd=tmp_path, log=tmp_path / "log") as (process, facts):
+        url = facts["service"]["url"]
+        before = set(children_of(process.pid))
+        process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + PATIENCE
+        while (children := set(children_of(process.pid))) & before or len(children) != 2:
+            assert health(url) == "ok"
+            assert time.monotonic() < deadline
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(STOP_SECONDS) == 0
+        log = (tmp_path / "log").read_text()
+        assert log.count("is replaced") == 2
+        assert "Traceback" not in log

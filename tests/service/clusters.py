@@ -1,11 +1,12 @@
 """Several services of one process that are one service. Holds no fixtures."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.service.running import Answer, Client, Service
+from tests.service.running import PATIENCE, Answer, Client, Service
 
 from hubbub.service.backplane.memory import MemoryBackplane, MemoryBus
 from hubbub.service.cluster.cluster import Cluster
@@ -69,3 +70,19 @@ def backplane_of(service: Service) -> MemoryBackplane:
     backplane = cluster_of(service).backplane
     assert isinstance(backplane, MemoryBackplane)
     return backplane
+
+
+async def health(service: Service) -> str:
+    """What a node says of itself."""
+    answer = await service.request("GET", "/api/health")
+    assert answer.status == 200
+    word: str = answer.json["status"]
+    return word
+
+
+async def until_whole(*services: Service) -> None:
+    """Return when every node has heard that nobody is missing."""
+    async with asyncio.timeout(PATIENCE):
+        for service in services:
+            while await health(service) != "ok":  # noqa: ASYNC110
+                await asyncio.sleep(0.001)

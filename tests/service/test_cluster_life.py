@@ -7,7 +7,7 @@ from copy import copy
 from typing import Any
 
 import pytest
-from tests.service.clusters import Nodes, backplane_of, cluster_of
+from tests.service.clusters import Nodes, backplane_of, cluster_of, until_whole
 from tests.service.conftest import StartCluster
 from tests.service.running import PATIENCE, Service
 from tests.service.upstream_app import App, running_app
@@ -307,6 +307,7 @@ async def test_when_all_come_back_to_what_keeps_the_leases_nobody_is_dead(dying:
         backplane_of(each).reconnect()
     await started.renewed()
     await started.renewed()
+    await until_whole(*started.nodes)
 
     await started.nodes[0].send("t")
     for client in clients:
@@ -335,7 +336,7 @@ async def test_while_the_others_are_away_sends_reach_who_is_here_and_are_503(
     assert await here.call() == ("t", [])
 
     backplane_of(nodes[0]).reconnect()
-    assert (await nodes[0].request("GET", "/api/health")).json == {"status": "ok"}
+    await until_whole(nodes[0])
     await nodes[0].send("back")
     assert await here.call() == await there.call() == ("back", [])
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from hubbub.cli.logformat import LogFormatter, LogHandler
+from hubbub.cli.network import bind_beside
 
 __all__ = [
     "HANDOVER",
@@ -67,10 +68,16 @@ def raise_file_limit() -> None:
 
 
 def inherit(fd: int) -> socket.socket:
-    """The listening socket that the supervisor bound."""
+    """The socket to serve on: the supervisor's; where that only keeps the port, one beside it.
+
+    What is beside it listens when it is served on, and ends with this process: the system deals
+    clients out among processes that do serve.
+    """
     listener = socket.socket(fileno=fd)
-    listener.setblocking(False)
-    return listener
+    if listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        listener.setblocking(False)
+        return listener
+    return bind_beside(listener)
 
 
 def report(fd: int | None, facts: Mapping[str, Any]) -> None:

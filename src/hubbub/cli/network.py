@@ -10,20 +10,36 @@ from hubbub.errors import ConfigError
 from hubbub.protocol.endpoints import format_connection_string
 from hubbub.service.settings import is_loopback
 
-__all__ = ["Place", "lan_address", "listen", "named_localhost", "origin"]
+__all__ = ["Place", "bind", "bind_beside", "lan_address", "listen", "named_localhost", "origin"]
 
 # A documentation address (RFC 5737). Connecting a datagram socket sends nothing; it only asks the
 # routing table which of this machine's addresses others would see.
 _ELSEWHERE: Final = ("192.0.2.1", 9)
 
 
-def listen(address: str, port: int, *, option: str, shares_port: bool = False) -> socket.socket:
-    """Bind `address` and `port`; port 0 picks a free one. `option` is what the advice names.
-
-    With `shares_port` others that say so too may listen there as well.
+def listen(address: str, port: int, *, option: str) -> socket.socket:
+    """Listen at `address` and `port`; port 0 picks a free one. `option` is what the advice names.
 
     Raises `ConfigError` where it cannot be had.
     """
+    return _bound(address, port, option, shares_port=False)
+
+
+def bind(address: str, port: int, *, option: str) -> socket.socket:
+    """Have `address` and `port`, and do not listen. Whoever is `bind_beside` may do that.
+
+    Raises `ConfigError` where it cannot be had.
+    """
+    return _bound(address, port, option, shares_port=True)
+
+
+def bind_beside(bound: socket.socket) -> socket.socket:
+    """Have the same address and port as another process that has them by `bind`."""
+    address, port = bound.getsockname()[:2]
+    return bind(address, port, option="--port")
+
+
+def _bound(address: str, port: int, option: str, *, shares_port: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -31,8 +47,9 @@ def listen(address: str, port: int, *, option: str, shares_port: bool = False) -
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listener.bind((address, port))
-        # Also tells at once if another program listens on the same port with SO_REUSEADDR.
-        listener.listen()
+        if not shares_port:
+            # Also tells at once if another program listens on the same port with SO_REUSEADDR.
+            listener.listen()
     except (OSError, OverflowError) as error:
         listener.close()
         raise ConfigError(_explain(error, address, port, option)) from None

@@ -18,7 +18,7 @@ from hubbub.cli.reload import HostChildren, worker_count
 from hubbub.cli.service import check_cluster, worker_environment
 from hubbub.cli.supervisor import Child, Supervised
 from hubbub.cli.upstreamoptions import settings_path
-from hubbub.cli.workers import Workers, listen_for_each
+from hubbub.cli.workers import Workers, listen_for
 from hubbub.errors import ConfigError
 from hubbub.functions.settings import LocalSettings, read_local_settings, with_overrides
 from hubbub.protocol.endpoints import parse_connection_string
@@ -71,10 +71,9 @@ class Programs:
             from hubbub.cli.cluster import shared_key  # which few need
 
             self._key = shared_key(options.backplane, self._key)
-        self._listeners = listen_for_each(
-            self._address, options.service_port, options.workers, option="--service-port"
+        self._listener = listen_for(
+            options.workers, self._address, options.service_port, option="--service-port"
         )
-        self._listener = self._listeners[0]
         self._port = self._listener.getsockname()[1]
         self.connection_string = self._place.connection_string(
             origin(self._listener), self._key, self._port
@@ -127,7 +126,7 @@ class Programs:
         shared = self._shared if options.backplane is None else self._logging
         arguments = ["service", *shared, *self._upstream, *allowed]
         if options.workers > 1:
-            return Workers("service", arguments, self._listeners, self._environment)
+            return Workers("service", arguments, self._listener, self._environment, options.workers)
         return Child("service", arguments, self._listener, self._environment)
 
     def _new_host(self, app: Path) -> HostChildren:

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from hubbub.cli.child import (
 from hubbub.cli.network import Place, listen, named_localhost, origin
 from hubbub.cli.supervisor import Supervisor
 from hubbub.cli.upstreamoptions import settings_path, upstream_templates
-from hubbub.cli.workers import Workers, listen_for_each
+from hubbub.cli.workers import Workers, listen_for
 from hubbub.errors import ConfigError
 from hubbub.service.backplane.engine import redis_engine
 from hubbub.service.server import serve
@@ -131,7 +132,7 @@ def service(
     if workers == 1:
         _serve(settings, listen(address, port, option="--port"), say, data, backplane)
         return
-    listeners = listen_for_each(address, port, workers, option="--port")
+    listener = listen_for(workers, address, port, option="--port")
     arguments = [
         *("service", "--log-level", log_level),
         *(f"--allow-origin={each}" for each in settings.allowed_origins),
@@ -141,8 +142,10 @@ def service(
         *(f"--entra-role={role}" for role in roles),
     ]
     environment = worker_environment(settings.access_keys, backplane)
-    children = Workers("service", arguments, listeners, environment)
-    with Supervisor([children]) as supervisor:
+    children = Workers("service", arguments, listener, environment, workers)
+    # A terminal that is closed says the same, and means the end.
+    on_hangup = None if sys.stdin.isatty() else children.renew
+    with Supervisor([children], on_hangup) as supervisor:
         if supervisor.start():
             say(children.facts["url"], children.facts["accessKey"])
             supervisor.run()

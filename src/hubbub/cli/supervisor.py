@@ -1,7 +1,7 @@
 """Runs programs of Hubbub as child processes: start, readiness, restart, end. It serves nothing.
 
-Listening sockets belong to the supervisor, so a child that is started again keeps its port and
-clients that come meanwhile wait instead of being refused.
+The listening socket of a single child belongs to the supervisor, so one that is started again keeps
+its port and clients that come meanwhile wait instead of being refused.
 """
 
 import json
@@ -18,12 +18,12 @@ from typing import IO, Any, Final, Protocol
 from hubbub.cli.child import say_stopping
 from hubbub.errors import ConfigError, HubbubError
 
-__all__ = ["Child", "Supervised", "Supervisor"]
+__all__ = ["STOP_TIMEOUT", "Child", "Supervised", "Supervisor"]
 
 _READY_TIMEOUT: Final = 60.0  # seconds; an app may import much
 # Seconds from asking a child to stop to killing it: it lets clients go one after another, answers
 # what it has begun, and tells the app who has left.
-_STOP_TIMEOUT: Final = 30.0
+STOP_TIMEOUT: Final = 30.0
 # A child that dies this soon after it was ready will do so again.
 _TOO_SOON: Final = 5.0  # seconds
 _MAX_QUICK_DEATHS: Final = 3
@@ -182,8 +182,15 @@ class Supervisor:
     app to tell who has left, and then the function host.
     """
 
-    def __init__(self, children: Sequence[Supervised]) -> None:
+    def __init__(
+        self, children: Sequence[Supervised], on_hangup: Callable[[], None] | None = None
+    ) -> None:
+        """`on_hangup` is called, before children are looked at, when SIGHUP has come."""
         self._children = children
+        self._on_hangup = on_hangup
+        self._hangups = 0
+        self._handled = [signal.SIGINT, signal.SIGTERM, signal.SIGCHLD]
+        self._handled += [signal.SIGHUP] if on_hangup is not None else []
         self._signals = 0
         self._first_signal = 0
         self._is_waiting = False
@@ -191,7 +198,7 @@ class Supervisor:
         os.set_blocking(self._wake_write, False)
 
     def __enter__(self) -> "Supervisor":
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+        for number in self._handled:
             signal.signal(number, self._on_signal)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         return self
@@ -200,10 +207,10 @@ class Supervisor:
         say_stopping(self._first_signal)
         for child in self._children:
             child.ask_to_stop()
-            child.stop(time.monotonic() + _STOP_TIMEOUT)
+            child.stop(time.monotonic() + STOP_TIMEOUT)
             child.close()
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+        for number in self._handled:
             signal.signal(number, signal.SIG_DFL)
         os.close(self._wake_read)
         os.close(self._wake_write)
@@ -219,6 +226,9 @@ class Supervisor:
         while self._for_each(lambda child: child.refresh()):
             # A signal writes its number here, also one that came since the look at the children.
             os.read(self._wake_read, 512)
+            if self._hangups and self._on_hangup is not None:
+                self._hangups = 0
+                self._on_hangup()
 
     def _for_each(self, action: Callable[[Supervised], None]) -> bool:
         """Do what may wait for children; false where a signal said stop before all was done."""
@@ -237,6 +247,9 @@ class Supervisor:
 
     def _on_signal(self, number: int, _frame: object) -> None:
         if number == signal.SIGCHLD:
+            return
+        if number == signal.SIGHUP:
+            self._hangups += 1
             return
         self._signals += 1
         self._first_signal = self._first_signal or number

@@ -5,14 +5,14 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from hubbub.cli.network import listen
-from hubbub.cli.supervisor import Child
+from hubbub.cli.network import bind, listen
+from hubbub.cli.supervisor import STOP_TIMEOUT, Child
 from hubbub.errors import HubbubError
 
-__all__ = ["Workers", "listen_for_each"]
+__all__ = ["Workers", "listen_for"]
 
 # Seconds before a process that keeps ending is started again: the first time none, then doubled.
 _FIRST_PAUSE: Final = 1.0
@@ -20,17 +20,19 @@ _LONGEST_PAUSE: Final = 30.0
 _STABLE: Final = 10.0  # seconds after which an end is the first one again
 
 
-def listen_for_each(address: str, port: int, count: int, *, option: str) -> list[socket.socket]:
-    """A listening socket for each of `count` processes, all on one port.
+def listen_for(count: int, address: str, port: int, *, option: str) -> socket.socket:
+    """What `count` processes serve on: a listening socket for one, a port that is kept for many.
 
-    The system deals connections out among them (SO_REUSEPORT); where it cannot, they share one.
+    Each of many listens for itself, and the system deals connections out among them (SO_REUSEPORT);
+    where it cannot, they share one socket.
     """
+    listener = listen(address, port, option=option)
     if count == 1 or not hasattr(socket, "SO_REUSEPORT"):
-        return [listen(address, port, option=option)] * count
-    # Without sharing at first: another program on the port is an error, not a partner.
-    with listen(address, port, option=option) as probe:
-        chosen = probe.getsockname()[1]
-    return [listen(address, chosen, option=option, shares_port=True) for _ in range(count)]
+        return listener
+    # Not shared at first: another program on the port is an error, not a partner.
+    with listener:
+        chosen = listener.getsockname()[1]
+    return bind(address, chosen, option=option)
 
 
 class Workers:
@@ -40,14 +42,18 @@ class Workers:
         self,
         name: str,
         arguments: Sequence[str],
-        listeners: Sequence[socket.socket],
+        listener: socket.socket,
         env: Mapping[str, str],
+        count: int,
     ) -> None:
-        """Each process gets one of `listeners`, which stay open here until `close`."""
-        self._children = [
-            _Worker(Child(f"{name} {number}", arguments, listener, env))
-            for number, listener in enumerate(listeners, 1)
-        ]
+        """`listener` is that of `listen_for`, and stays open here until `close`."""
+
+        def worker(number: int) -> "_Worker":
+            return _Worker(lambda: Child(f"{name} {number}", arguments, listener, env))
+
+        self._children = [worker(number) for number in range(1, count + 1)]
+        self._stale: list[_Worker] = []  # those that are to be replaced still
+        self._leaving: list[Child] = []
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -66,20 +72,29 @@ class Workers:
             worker.begun = time.monotonic()
 
     def refresh(self) -> None:
-        """Start again what has ended and has waited long enough."""
+        """Start again what has ended and has waited long enough; go on with `renew`."""
         for worker in self._children:
             if worker.child.has_ended():
                 worker.recover()
+        for child in [each for each in self._leaving if each.has_ended()]:
+            child.stop(0.0)
+            self._leaving.remove(child)
+        while self._stale and not self._leaving:
+            self._renew(self._stale.pop(0))
+
+    def renew(self) -> None:
+        """Have each process replaced by a new one, one after another, while the others serve."""
+        self._stale = list(self._children)
 
     def ask_to_stop(self) -> None:
         """Send SIGTERM to all."""
-        for worker in self._children:
-            worker.child.ask_to_stop()
+        for child in self._all:
+            child.ask_to_stop()
 
     def stop(self, deadline: float) -> None:
         """Wait for their ends until the monotonic time `deadline`, then kill."""
-        for worker in self._children:
-            worker.child.stop(deadline)
+        for child in self._all:
+            child.stop(deadline)
 
     def close(self) -> None:
         """Let go of the sockets."""
@@ -88,18 +103,53 @@ class Workers:
 
     def kill(self) -> None:
         """End all at once."""
-        for worker in self._children:
-            worker.child.kill()
+        for child in self._all:
+            child.kill()
+
+    @property
+    def _all(self) -> list[Child]:
+        return [*(worker.child for worker in self._children), *self._leaving]
+
+    def _renew(self, worker: "_Worker") -> None:
+        try:
+            old = worker.replace()
+        except HubbubError as error:
+            self._stale.clear()
+            print(f"hubbub: the processes from before go on: {error}", file=sys.stderr)
+            return
+        print(f"hubbub: the {old.name} is replaced", file=sys.stderr)
+        self._leaving.append(old)
+        old.ask_to_stop()
+        killer = threading.Timer(STOP_TIMEOUT, old.kill)
+        killer.daemon = True
+        killer.start()
 
 
 class _Worker:
     """One process, and when it may be started again."""
 
-    def __init__(self, child: Child) -> None:
-        self.child = child
+    def __init__(self, new: Callable[[], Child]) -> None:
+        self._new = new
+        self.child = new()
         self.begun = 0.0
         self._due: float | None = None
         self._pause = 0.0
+
+    def replace(self) -> Child:
+        """Put a new process in its place; return the old one, which serves still.
+
+        Raises `HubbubError` where the new one does not start, and nothing has changed.
+        """
+        fresh = self._new()
+        fresh.start()
+        try:
+            fresh.wait_until_ready()
+        except BaseException:
+            fresh.stop(0.0)
+            raise
+        old, self.child = self.child, fresh
+        self.begun, self._due = time.monotonic(), None
+        return old
 
     def recover(self) -> None:
         """Start the process again if that is due; see to it that it is looked at when it is."""

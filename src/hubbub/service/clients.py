@@ -80,7 +80,7 @@ class ClientEndpoint:
             return _refuse(scope, refusal)
 
     def _negotiate(self, access: ClientAccess) -> Answer:
-        self._node.check_open()
+        self._node.check_negotiable()
         try:
             version = parse_negotiate_version(_parameter(access, "negotiateVersion"))
         except NegotiateError as error:

@@ -1,11 +1,12 @@
-"""Requests that nothing has to be waited for, answered at once: negotiation, and sends by REST.
+"""Requests that are answered without a task: negotiation, and sends by REST.
 
+Most are answered at once, a send that other nodes may have to get when it has been taken for them.
 It decides which these are. What they are answered with is decided where ASGI requests are answered
 too, so there is one behaviour; all other requests take the way through ASGI.
 """
 
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 from urllib.parse import unquote
 
 from starlette.types import Scope
@@ -13,12 +14,12 @@ from starlette.types import Scope
 from hubbub.service.calls import WHOLE_BODY, Answer
 from hubbub.service.clients import ClientEndpoint
 from hubbub.service.node import Node
+from hubbub.service.outstanding import Later, begin
 from hubbub.service.rest import RestApi
 
 __all__ = ["Direct", "DirectHandler"]
 
-DirectHandler = Callable[[bytes], Answer]  # the body in, the answer out
-_T = TypeVar("_T")
+DirectHandler = Callable[[bytes], Answer | Later]  # the body in, the answer out
 
 _NEGOTIATE: Final = b"/client/negotiate"
 _API: Final = b"/api/"
@@ -29,7 +30,7 @@ _INDIRECT: Final = frozenset((b"origin", b"expect", b"transfer-encoding"))
 
 
 class Direct:
-    """The requests of one node that are answered at once."""
+    """The requests of one node that are answered so."""
 
     def __init__(self, node: Node) -> None:
         self._rest = RestApi(node)
@@ -66,21 +67,10 @@ class Direct:
             return None
         return lambda body: self._send(scope, body)
 
-    def _send(self, scope: Scope, body: bytes) -> Answer:
+    def _send(self, scope: Scope, body: bytes) -> Answer | Later:
         scope[WHOLE_BODY] = body
-        return _at_once(self._rest.answer(scope, _receive_nothing))
+        return begin(self._rest.answer(scope, _receive_nothing))
 
 
 async def _receive_nothing() -> Any:
     raise AssertionError("the body is in the scope")
-
-
-def _at_once(coroutine: Coroutine[Any, Any, _T]) -> _T:
-    """What `coroutine`, which waits for nothing, returns."""
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        result: _T = end.value
-        return result
-    coroutine.close()
-    raise RuntimeError(f"{coroutine!r} waited for something")

@@ -6,14 +6,11 @@ comes after it is limited where it is read.
 """
 
 import asyncio
-import logging
 from typing import Any, Final
 
 import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import (
-    HEADER_VALUE_RE,
-    STATUS_LINE,
     HttpToolsProtocol,
 )
 from uvicorn.server import ServerState
@@ -21,12 +18,13 @@ from uvicorn.server import ServerState
 from hubbub.service.calls import Answer
 from hubbub.service.deadlines import NEVER, Deadlines
 from hubbub.service.direct import Direct, DirectHandler
+from hubbub.service.httpanswer import encode_answer
 from hubbub.service.node import Node
+from hubbub.service.outstanding import Later
 from hubbub.service.transports.upgrade import answer_upgrade
 
 __all__ = ["LimitedHttp"]
 
-_logger = logging.getLogger("hubbub.service")
 # The original allows 16 KB of headers and an address of 12 KB (REST API reference, "Limits").
 _MAX_HEAD_BYTES: Final = 28 * 1024
 _TOO_LARGE: Final = (
@@ -35,10 +33,6 @@ _TOO_LARGE: Final = (
 )
 _HEAD_END: Final = b"\r\n\r\n"
 _INVALID: Final = "Invalid HTTP request received."
-_FAILED: Final = Answer(
-    b"Internal Server Error", ((b"content-type", b"text/plain; charset=utf-8"),), 500
-)
-_NO_BODY: Final = 204
 
 
 class LimitedHttp(asyncio.Protocol):
@@ -56,7 +50,9 @@ class LimitedHttp(asyncio.Protocol):
         "_headers",
         "_is_awaiting_head",
         "_is_delegated",
+        "_is_fresh",
         "_is_in_body",
+        "_later",
         "_loop",
         "_node",
         "_parser",
@@ -94,7 +90,9 @@ class LimitedHttp(asyncio.Protocol):
         self._head_due = NEVER
         self._send_timer: asyncio.TimerHandle | None = None  # only while the client leaves data
         self._is_awaiting_head = False
+        self._later: Later | None = None  # an answer that is known later
         self._is_in_body = False
+        self._is_fresh = True  # no request has come
         # Of the request that is being read.
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
@@ -114,6 +112,8 @@ class LimitedHttp(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Count what comes before a head is complete; read the rest."""
+        if self._later is not None and self._later.is_spoilt:
+            return
         if self._uvicorn is not None:
             self._uvicorn._unset_keepalive_if_required()
         if not self._is_awaiting_head and self._is_idle:
@@ -130,9 +130,7 @@ class LimitedHttp(asyncio.Protocol):
         try:
             self._feed(data)
         except httptools.HttpParserError:
-            protocol = self._delegate()
-            protocol.logger.warning(_INVALID)
-            protocol.send_400_response(_INVALID)
+            self._refuse()
             return
         if self._handler is not None:
             self._pass_on()  # the rest of its body has to be waited for
@@ -164,10 +162,18 @@ class LimitedHttp(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """The server stops: end after the answer that is on its way."""
-        if self._uvicorn is None:
+        if self._later is not None:
+            self._later.is_last = True
+        elif self._uvicorn is None:
             self._transport.close()
         else:
             self._uvicorn.shutdown()
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether the first request is still to come, the rest of one, or its answer."""
+        is_begun = self._is_in_body or (self._is_awaiting_head and bool(self._url))
+        return self._is_fresh or is_begun or self._later is not None
 
     def expire(self, now: float) -> None:
         """End what has taken too long."""
@@ -197,6 +203,7 @@ class LimitedHttp(asyncio.Protocol):
         self._is_awaiting_head = False
         self._head_due = NEVER
         self._is_in_body = True
+        self._is_fresh = False
         self._upgrade = b""
         parser = self._parser
         method = parser.get_method()
@@ -204,7 +211,7 @@ class LimitedHttp(asyncio.Protocol):
             upgrades = [value for name, value in self._headers if name == b"upgrade"]
             self._upgrade = upgrades[-1].lower()
             return  # the parser ends here, see `_feed`
-        if self._transport.is_closing():
+        if self._transport.is_closing() or (self._later is not None and self._later.is_last):
             return  # a request after the last one
         if self._is_free and parser.get_http_version() == "1.1":
             self._handler = self._direct.find(method, self._url, self._headers)
@@ -245,7 +252,10 @@ class LimitedHttp(asyncio.Protocol):
             else:
                 return
             if self._upgrade == b"websocket":
-                self._open_websocket(rest)
+                if self._later is None:
+                    self._open_websocket(rest)
+                else:  # no client does that
+                    self._later.is_spoilt = True
                 return
             if not self._upgrade:
                 return  # CONNECT has been refused; what follows belongs to nobody
@@ -269,28 +279,48 @@ class LimitedHttp(asyncio.Protocol):
             transport.data_received(rest)
 
     def _answer(self, handler: DirectHandler) -> None:
-        """Write the answer of `handler` as uvicorn writes those of ASGI apps."""
+        """Write the answer of `handler`, or see to it that it is written when it is known."""
+        answer: Answer | Later | Exception
+        is_last = not self._parser.should_keep_alive()
         try:
             answer = handler(self._body)
-            _check(answer)
-        except Exception:  # the connection and its other requests must survive a defect
-            _logger.exception("a request was not answered")
-            answer = _FAILED
+        except Exception as error:  # the connection and its other requests must survive a defect
+            answer = error
         self._body = b""
-        is_last = not self._parser.should_keep_alive()
-        status = answer.status or 200
-        lines = [STATUS_LINE[status]]
-        for name, value in (*self._state.default_headers, *answer.headers):
-            is_last = is_last or (name == b"connection" and value.lower() == b"close")
-            if name != b"connection":
-                lines += (name, b": ", value, b"\r\n")
-        if status != _NO_BODY:
-            lines.append(b"content-length: %d\r\n" % len(answer.body))
-        lines += (b"connection: close\r\n\r\n" if is_last else b"\r\n", answer.body)
-        self._transport.write(b"".join(lines))
+        if isinstance(answer, Later):
+            self._later = answer
+            answer.is_last, answer.then = is_last, self._answer_later
+            return
+        self._write(answer, is_last=is_last)
+        self._head_due = self._loop.time() + self._config.timeout_keep_alive
+
+    def _answer_later(self, later: Later, answer: Answer | Exception) -> None:
+        """Write an answer that had to be waited for, and go on with what has come meanwhile."""
+        self._later = None
+        if self._transport.is_closing():
+            return
+        self._write(answer, is_last=later.is_last)
+        if later.is_spoilt:
+            self._refuse()
+        elif self._uvicorn is not None and self._uvicorn.pipeline:
+            self._uvicorn.on_response_complete()  # as for one of its own
+        elif not self._is_awaiting_head and not self._is_in_body:
+            self._head_due = self._loop.time() + self._config.timeout_keep_alive
+
+    def _write(self, answer: Answer | Exception, *, is_last: bool) -> None:
+        data, is_last = encode_answer(answer, self._state.default_headers, is_last=is_last)
+        self._transport.write(data)
         if is_last:
             self._transport.close()
-        self._head_due = self._loop.time() + self._config.timeout_keep_alive
+
+    def _refuse(self) -> None:
+        """Answer what is no HTTP, in its turn, and end."""
+        if self._later is not None:
+            self._later.is_spoilt = True
+            return
+        protocol = self._delegate()
+        protocol.logger.warning(_INVALID)
+        protocol.send_400_response(_INVALID)
 
     def _pass_on(self) -> None:
         """Have uvicorn answer the request, as far as it has come."""
@@ -301,6 +331,8 @@ class LimitedHttp(asyncio.Protocol):
         protocol.on_url(self._url)
         for name, value in self._headers:
             protocol.on_header(name, value)
+        if self._later is not None and (protocol.cycle is None or protocol.cycle.response_complete):
+            protocol.cycle = self._later  # type: ignore[assignment]  # which its turn is after
         protocol.on_headers_complete()
         if self._body:
             protocol.on_body(self._body)
@@ -324,6 +356,8 @@ class LimitedHttp(asyncio.Protocol):
     @property
     def _is_idle(self) -> bool:
         """Whether no request is being answered."""
+        if self._later is not None:
+            return False
         protocol = self._uvicorn
         return protocol is None or protocol.cycle is None or protocol.cycle.response_complete
 
@@ -363,10 +397,3 @@ class LimitedHttp(asyncio.Protocol):
         self._parser = None
         if self._uvicorn is not None:
             self._uvicorn.parser = None  # type: ignore[assignment]  # as it does itself at the end
-
-
-def _check(answer: Answer) -> None:
-    """Refuse to write a header that would begin another, as uvicorn does."""
-    for name, value in answer.headers:
-        if HEADER_VALUE_RE.search(value):
-            raise ValueError(f"the header {name!r} has a value that is none")

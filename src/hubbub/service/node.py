@@ -160,6 +160,11 @@ class Node:
         if self._is_draining:
             raise Refusal(503, "The service is stopping.")
 
+    def check_negotiable(self) -> None:
+        """The same for who only asks for a token, which any other node takes too."""
+        if self.cluster is None or not self.cluster.life.has_heirs:
+            self.check_open()
+
     def check(self, access: ClientAccess) -> None:
         """Raise the `Refusal` that `connect` would be answered with, if any."""
         self.check_open()

@@ -49,7 +49,11 @@ class RestApi:
         await answer.send(scope, send)
 
     async def answer(self, scope: Scope, receive: Receive) -> Answer:
-        """The answer to a request. Sends wait for nothing, unless `has_to_ask` or for the body."""
+        """The answer to a request.
+
+        Sends wait for the body, for what `has_to_ask`, and for futures of the backplane; nothing
+        else.
+        """
         try:
             return await self._answer(scope, receive)
         except Refusal as refusal:
@@ -66,9 +70,7 @@ class RestApi:
             return RestError(500, "The service failed; its log says why.").answer()
 
     def has_to_ask(self, scope: Scope) -> bool:
-        """Whether somebody else has to be asked: other nodes, or who issued the token."""
-        if self._node.cluster is not None:
-            return True
+        """Whether who issued the token has to be asked."""
         if self._entra is None:
             return False
         value = header(scope, b"authorization") or b""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 
@@ -28,8 +28,8 @@ from hubbub.service.transports.websocket import WebSocketTransport
 
 __all__ = ["configure", "serve"]
 
-# Seconds between two looks whether the app has heard who has left, or the end must be at once.
-_LOOK: Final = 0.02
+_LOOK: Final = 0.02  # seconds between two looks whether the app has heard who has left
+_HEARING: Final = 1.0  # seconds for requests of connections that came last
 _GC_THRESHOLDS: Final = (20_000, 20, 20)
 _BACKLOG: Final = 4096  # connections that wait to be accepted, for when all clients come back
 
@@ -61,7 +61,9 @@ async def serve(
         _check_keys(settings, node.settings)
     await store.open()
     node.open()
-    server = _Server(node, lambda: ready(node.settings), stopping)
+    server = _Server(node, listener, lambda: ready(node.settings), stopping)
+    if cluster is not None and listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT):
+        cluster.leave_port = server.leave_port
     try:
         await server.serve(sockets=[listener])
     finally:
@@ -107,14 +109,17 @@ class _Server(uvicorn.Server):
     def __init__(
         self,
         node: Node,
+        listener: socket.socket,
         ready: Callable[[], None],
         stopping: Callable[[signal.Signals], None],
     ) -> None:
         super().__init__(configure(node))
         self._node = node
+        self._listener: socket.socket | None = listener
         self._ready = ready
         self._stopping = stopping
         self._signal = signal.SIGTERM
+        self._accepting: set[asyncio.Task[Any]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer, then say so."""
@@ -138,11 +143,8 @@ class _Server(uvicorn.Server):
         self._stopping(self._signal)
         cluster = self._node.cluster
         if cluster is not None:
-            await cluster.life.begin_draining()
-            if cluster.life.has_heirs:
-                for server in self.servers:
-                    server.close()
-        for pause in chain(self._node.drain(), self._until_drained()):
+            await cluster.retire(self.leave_port)
+        for pause in chain(self._node.drain(), self._until_drained(), self._until_heard()):
             if self.force_exit:
                 break
             await asyncio.sleep(pause)
@@ -154,11 +156,59 @@ class _Server(uvicorn.Server):
         if not ending.cancelled():
             ending.result()
 
+    def leave_port(self) -> None:
+        """Take no more clients: the other nodes do. Those who wait to be accepted are served."""
+        listener, self._listener = self._listener, None
+        if listener is None:
+            return
+        # What the listener has not handed out would be refused when it closes. From the last look
+        # to its end nothing waits.
+        for _ in range(_BACKLOG):
+            try:
+                accepted = listener.accept()[0]
+            except OSError:
+                break
+            accepted.setblocking(False)
+            self._serve_also(accepted)
+        for server in self.servers:
+            server.close()
+        # With its next answer, every connection that is kept goes to another node.
+        farewell = (b"connection", b"close")
+        self.config.encoded_headers.append(farewell)
+        self.server_state.default_headers = [*self.server_state.default_headers, farewell]
+
+    def _serve_also(self, accepted: socket.socket) -> None:
+        new: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        made = partial(
+            new,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(loop.connect_accepted_socket(made, accepted))
+        self._accepting.add(task)
+        task.add_done_callback(self._accepting.discard)
+
     def _until_drained(self) -> Iterator[float]:
         """Yield the seconds between looks whether the app has heard of all, while it is granted."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._node.settings.upstream_grace
         while not self._node.is_drained and loop.time() < deadline:
+            yield _LOOK
+
+    def _until_heard(self) -> Iterator[float]:
+        """The same for looks whether those who came when the port was left have said what for."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _HEARING
+        while (
+            self._listener is None
+            and loop.time() < deadline
+            and any(
+                isinstance(each, LimitedHttp) and each.is_expected
+                for each in self.server_state.connections
+            )
+        ):
             yield _LOOK
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

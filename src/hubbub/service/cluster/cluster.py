@@ -5,8 +5,8 @@ What is done about each kind of parcel is in the modules beside this one.
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final
 
 from hubbub.errors import ProtocolError
 from hubbub.service.backplane.engine import Engine
@@ -29,6 +29,7 @@ from hubbub.service.cluster.parcel import (
     encode_parcel,
 )
 from hubbub.service.cluster.questions import Questions
+from hubbub.service.cluster.recovery import Recovery
 from hubbub.service.cluster.subscriptions import Subscriptions
 from hubbub.service.cluster.visits import Visits
 from hubbub.service.leases import LEASE, RENEWAL
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["Cluster"]
 
 _logger = logging.getLogger("hubbub.service")
+# Seconds for those who are on their way to a node that has just said that it wants no more clients.
+_LAST_COMERS: Final = 0.3
 
 
 class Cluster:
@@ -57,7 +60,8 @@ class Cluster:
         self._node = node
         backplane = self.backplane = engine.backplane
         self.subscriptions = Subscriptions(backplane)
-        self.questions = Questions(backplane, node.settings.answer_timeout)
+        self.recovery = Recovery(backplane, engine.leases, lease)
+        self.questions = Questions(backplane, node.settings.answer_timeout, self.recovery)
         self.arrivals = Arrivals(node, self.subscriptions)
         self.handover = Handover(
             node, self, backplane, self.questions, self.subscriptions, self._answer
@@ -66,6 +70,7 @@ class Cluster:
             node,
             backplane,
             self.questions,
+            self.recovery,
             self.subscriptions.settled,
             self._answer,
             published=self.handover.note,
@@ -86,6 +91,9 @@ class Cluster:
         self.questions.lapsed = self.life.lapsed
         self._watching = Watching(engine.settings, lambda keys: node.use_keys(keys.access_keys))
         self._tasks: set[asyncio.Task[None]] = set()
+        # How clients that come to this node's port are left to others on it, where there are any.
+        self.leave_port: Callable[[], None] | None = None
+        self._is_drained = False
         node.cluster = self
         node.registry.group_began = self._group_began
         node.registry.group_ended = self._group_ended
@@ -99,6 +107,7 @@ class Cluster:
         for channel in (EVERY_NODE, node_channel(self._node.id)):
             self.subscriptions.hold(channel)
         await self.subscriptions.settled()
+        self.recovery.begin()
         await self._watching.open(self._node.settings.access_keys)
         await self.life.open()
 
@@ -107,6 +116,7 @@ class Cluster:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.recovery.close()
         await self._watching.close()
         await self.life.close()
         await self.forwarding.close()
@@ -128,7 +138,12 @@ class Cluster:
         """Whether this node can do its part, as a balancer asks; it goes on alone if it has to."""
         if self.life.is_draining:
             return _health(503, "draining")
-        return _health(200, "ok" if self.backplane.is_connected else "degraded")
+        return _health(200, "ok" if self.is_whole else "degraded")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all other nodes can be reached, as far as is known."""
+        return self.backplane.is_connected and self.recovery.is_whole
 
     def arrived(self, connection: Connection) -> None:
         """A connection has begun on this node."""
@@ -147,6 +162,7 @@ class Cluster:
         """Do what is due. Called about once a second."""
         now = asyncio.get_running_loop().time()
         self.subscriptions.sweep(now)
+        self.recovery.sweep()
         self.life.sweep(now)
         self.handover.sweep(now)
 
@@ -186,7 +202,7 @@ class Cluster:
             case Marker():
                 self.handover.mark(channel, parcel)
             case Drain():
-                self._start(self._drain())
+                self._start(self._drain(is_everybody=channel == EVERY_NODE))
 
     def _answer(self, sender: str, reply: Reply) -> asyncio.Future[int]:
         return self.backplane.publish(node_channel(sender), encode_parcel(reply))
@@ -194,16 +210,30 @@ class Cluster:
     def _changed(self, is_connected: bool) -> None:
         if is_connected:
             _logger.info("the other nodes can be reached")
+            self.recovery.joined()
             self._start(self.arrivals.catch_up())
         else:
             self.life.parted()
+            self.recovery.lost()
             _logger.warning("the other nodes cannot be reached")
 
-    async def _drain(self) -> None:
-        if self.life.is_draining:
-            return
-        _logger.info("an operator has this node drained")
+    async def retire(self, leave_port: Callable[[], None] | None) -> None:
+        """Say that this node wants no more clients, when its port is left to others if it can be.
+
+        Until then it takes what comes, so that nobody is refused who could have gone to another.
+        """
+        await self.life.look_for_heirs()
+        if leave_port is not None and self.life.has_heirs:
+            leave_port()
+            await asyncio.sleep(_LAST_COMERS)
         await self.life.begin_draining()
+
+    async def _drain(self, *, is_everybody: bool) -> None:
+        if self._is_drained:
+            return
+        self._is_drained = True
+        _logger.info("an operator has this node drained")
+        await self.retire(self.leave_port if not is_everybody else None)
         for pause in self._node.drain():
             await asyncio.sleep(pause)
 

@@ -21,6 +21,7 @@ from hubbub.service.cluster.channel import (
 )
 from hubbub.service.cluster.parcel import Forwarded, Parcel, Reply, encode_parcel
 from hubbub.service.cluster.questions import Questions
+from hubbub.service.cluster.recovery import Recovery
 from hubbub.service.operations.operation import Join, Merged, Reach
 from hubbub.service.routes import Route, route_named
 from hubbub.service.store import StoreError
@@ -44,6 +45,7 @@ class Forwarding:
         node: "Node",
         backplane: Backplane,
         questions: Questions,
+        recovery: Recovery,
         settled: Callable[[], Coroutine[Any, Any, None]],
         answer: Callable[[str, Reply], object],
         published: Callable[[str, Forwarded], object],
@@ -57,6 +59,7 @@ class Forwarding:
         self._node = node
         self._backplane = backplane
         self._questions = questions
+        self._recovery = recovery
         self._settled = settled
         self._answer = answer
         self._published = published
@@ -95,6 +98,7 @@ class Forwarding:
         answer = await route.handler(call)  # which raises before anybody else hears of it
         if route.reach is Reach.CONNECTION and _is_here(route.reach, call):
             return answer
+        check = self._recovery.check()
         # From the handler to here nothing has waited: what one node accepts is published in order.
         taken = [
             self._backplane.publish(
@@ -104,6 +108,7 @@ class Forwarding:
         ]
         for each in taken:
             await each
+        check()
         return answer
 
     async def _find(self, route: Route, call: Call) -> Answer | None:

@@ -89,8 +89,13 @@ class Life:
         await self._renewing.close()
 
     async def begin_draining(self) -> None:
-        """Say that this node wants no more clients, and look who may have those that it has."""
+        """Say that this node wants no more clients."""
         self.is_draining = True
+        with suppress(BackplaneError):
+            await self._leases.renew(self._facts())
+
+    async def look_for_heirs(self) -> None:
+        """Look whether others may have the clients that this node has."""
         with suppress(BackplaneError):
             live = await self._leases.live()
             self.has_heirs = any(each.id != self._node.id and not each.is_draining for each in live)

@@ -8,6 +8,7 @@ from typing import Final
 from hubbub.errors import HubbubError
 from hubbub.service.backplane.backplane import Backplane
 from hubbub.service.cluster.parcel import Parcel, Reply, encode_parcel
+from hubbub.service.cluster.recovery import Recovery
 
 __all__ = ["Question", "Questions", "UnansweredError"]
 
@@ -53,6 +54,11 @@ class Question:
         return next((reply for reply in self.replies.values() if reply.status is not None), None)
 
     @property
+    def is_answered(self) -> bool:
+        """Whether who has not been asked could add nothing."""
+        return self._takes_first and (self.first or self.objection) is not None
+
+    @property
     def is_done(self) -> bool:
         """Whether nothing more needs to be waited for."""
         if self._takes_first and self.first is not None:
@@ -86,9 +92,10 @@ class Question:
 class Questions:
     """All questions of a node that are under way."""
 
-    def __init__(self, backplane: Backplane, patience: float) -> None:
+    def __init__(self, backplane: Backplane, patience: float, recovery: Recovery) -> None:
         """`patience` is how many seconds others have to answer."""
         self._backplane = backplane
+        self._recovery = recovery
         self._patience = patience
         self._numbers = itertools.count(1)
         self._open: dict[int, Question] = {}
@@ -139,11 +146,14 @@ class Questions:
     ) -> Question:
         number = next(self._numbers)
         self._open[number] = question
+        check = self._recovery.check()
         try:
             question.asked(await self._backplane.publish(channel, encode_parcel(ask(number))))
             await self._wait(question, takes)
         finally:
             del self._open[number]
+        if not question.is_answered:
+            check()
         return question
 
     async def _wait(self, question: Question, takes: float) -> None:
