@@ -43,7 +43,10 @@ _NAMES = ("x-asrs-hub", "x-asrs-category", "x-asrs-event")
 _UNSIGNED = 401
 # The names of the context's members, in lower case.
 _CONTEXT = frozenset(
-    "arguments error category event hub connectionid userid headers query claims".split()
+    {
+        *("arguments", "error", "category", "event", "hub", "connectionid", "userid"),
+        *("headers", "query", "claims"),
+    }
 )
 
 
