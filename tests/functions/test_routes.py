@@ -33,6 +33,14 @@ Load = Callable[..., Host]
         ("files/{name}.{ext?}", "files/a.b.c", {"name": "a.b", "ext": "c"}),
         ("files/{name}.{ext?}", "files/abc", {"name": "abc"}),
         ("{a}-{b}", "1-2-3", {"a": "1-2", "b": "3"}),
+        ("{a}-{b}", "-1", None),
+        ("{a}-{b}", "1-", None),
+        ("{a}-{b}.json", "1-2-3.JSON", {"a": "1-2", "b": "3"}),
+        ("{a}-{b}.json", "1-2-3.xml", None),
+        ("v{a}b", "VvxbB", {"a": "vxb"}),
+        ("v{a}", "v", None),
+        ("{name}.{ext?}", "a.", {"name": "a."}),
+        ("{a}.{b}/c", "1.2/c", {"a": "1", "b": "2"}),
         ("a{{b}}/{c}", "a{b}/1", {"c": "1"}),
         ("v{n:int}", "v12", {"n": "12"}),
         ("v{n:int}", "vx", None),
@@ -100,6 +108,7 @@ def test_a_constraint_allows_and_refuses(
         ("{}", "is not a route parameter"),
         ("{a?=b}", "is not a route parameter"),
         ("{a=b?}", "cannot be optional and have a default"),
+        ("{a}{b}", "two parameters must be separated"),
         ("{a:magic}", "the constraint 'magic' is not known"),
         ("{a:min(x)}", "the constraint 'min(x)' is not known"),
         ("{a:int(3)}", "the constraint 'int(3)' is not known"),
@@ -111,6 +120,20 @@ def test_a_wrong_template_says_what_is_wrong(template: str, words: str) -> None:
         parse_template(template)
     assert words in str(raised.value)
     assert f"'{template}'" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("template", "path"),
+    [
+        ("{name}.{ext}", "." * 100_000 + "/x"),
+        ("{a}x{b}y{c}z", "xy" * 100_000),
+        ("{n:decimal}", "1" * 200_000 + "x"),
+        ("{n:double}", "1" * 200_000 + "x"),
+    ],
+)
+def test_no_path_makes_the_search_for_its_values_long(template: str, path: str) -> None:
+    # Where there was more than one way to try, none of these would end.
+    assert parse_template(template).match(path) is None
 
 
 def test_an_escaped_slash_stays_inside_its_segment() -> None:

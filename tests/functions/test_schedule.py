@@ -61,6 +61,8 @@ def test_a_schedule_has_these_next_occurrences(
         ("0 0 0 * * 7", "7 is higher than the maximum allowable value for the [DayOfWeek] field."),
         ("0 0 0 0 * *", "0 is lower than the minimum allowable value for the [Day] field."),
         ("* * * *", "it has 4 fields and not five or six"),
+        ("99999999.00:00:00", "no more than 36500 days can be waited for"),
+        (f"{'9' * 400}.00:00:00", "it has 1 fields"),
         ("* * * * * * *", "it has 7 fields"),
         ("@daily", "it has 1 fields"),
         ("0 0 0 L * *", "'L' in the [Day] field is no number"),

@@ -14,9 +14,10 @@ from hubbub.functions.function import FunctionError
 Constraint = Callable[[str], bool]
 
 _INTEGER = re.compile(r"\s*[+-]?\d+\s*", re.ASCII)
-_DECIMAL = re.compile(r"\s*[+-]?(\d[\d,]*\.?\d*|\.\d+)\s*", re.ASCII)
+# Each character fits in one place only: a client must not make the search long.
+_DECIMAL = re.compile(r"\s*[+-]?(\d[\d,]*(\.\d*)?|\.\d+)\s*", re.ASCII)
 _REAL = re.compile(
-    r"\s*[+-]?((\d[\d,]*\.?\d*|\.\d+)(e[+-]?\d+)?|∞|NaN|Infinity)\s*", re.IGNORECASE | re.ASCII
+    r"\s*[+-]?((\d[\d,]*(\.\d*)?|\.\d+)(e[+-]?\d+)?|∞|NaN|Infinity)\s*", re.IGNORECASE | re.ASCII
 )
 _ALPHA = re.compile(r"[a-z]*", re.IGNORECASE | re.ASCII)
 _GUID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)

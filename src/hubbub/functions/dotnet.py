@@ -78,7 +78,7 @@ def _date_part(moment: datetime, part: str) -> str:
 
 
 def format_value(value: Any, form: str) -> str:
-    """A JSON value as text: as it is, a number as short as it goes, an object as JSON."""
+    """A JSON value as text: as it is, a number as short as it goes; objects and lists as JSON."""
     if form and (formatted := _formatted(str(value), form)) is not None:
         return formatted
     if value is None:
@@ -89,6 +89,8 @@ def format_value(value: Any, form: str) -> str:
         return str(int(value))
     if isinstance(value, Mapping):
         return json.dumps(dict(value), default=str)
+    if isinstance(value, list):
+        return json.dumps(value, default=str)
     return str(value)
 
 

@@ -11,6 +11,7 @@ from hubbub.functions.function import FunctionError
 from hubbub.functions.ncrontab import Crontab, CrontabError, parse_crontab
 from hubbub.functions.timespan import parse_time_span
 
+_FAR = 36_500 * 86_400.0  # seconds from one occurrence to the next; beyond, calendars end
 _MINUTE = 60.0  # seconds; below that a missed occurrence is not worth remembering
 _SHIFT = timedelta(hours=3)  # more than clocks are ever put forward or back
 
@@ -120,13 +121,16 @@ def parse_schedule(text: str) -> Schedule:
     try:
         return Cron(text.strip(), parse_crontab(text))
     except CrontabError as error:
-        seconds = parse_time_span(text)
-        if seconds:
-            return Every(seconds)
-        raise FunctionError(
-            f"The schedule expression '{text}' was not recognized as a valid cron expression or "
-            f"timespan string: {error}"
-        ) from None
+        reason = str(error)
+    seconds = parse_time_span(text)
+    if seconds and seconds <= _FAR:
+        return Every(seconds)
+    if seconds:
+        reason = f"no more than {_FAR / 86_400:.0f} days can be waited for"
+    raise FunctionError(
+        f"The schedule expression '{text}' was not recognized as a valid cron expression or "
+        f"timespan string: {reason}"
+    )
 
 
 def occurrences(schedule: Schedule, after: datetime, zone: tzinfo, count: int) -> list[datetime]:

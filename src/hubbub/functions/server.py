@@ -23,6 +23,7 @@ from hubbub.errors import ConfigError
 from hubbub.functions.app import create_app
 from hubbub.functions.connections import DEFAULT_SETTING
 from hubbub.functions.host import FunctionInfo, Host, HostOptions, load_host
+from hubbub.functions.limitedhttp import LimitedHttp
 from hubbub.functions.loglevels import limit_logs
 from hubbub.functions.settings import (
     LocalSettings,
@@ -172,7 +173,7 @@ class _Server(Server):
         super().__init__(
             Config(
                 create_app(host),
-                http="httptools",
+                http=LimitedHttp,
                 ws="none",
                 lifespan="on",
                 log_config=None,

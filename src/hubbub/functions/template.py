@@ -4,8 +4,9 @@ The syntax is ASP.NET's. Nothing here knows of functions or methods.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from hubbub.functions.constraints import parse_constraint
 from hubbub.functions.function import FunctionError
@@ -25,6 +26,7 @@ class Parameter:
 
 
 Part = str | Parameter
+Segment = Sequence[Part]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +36,12 @@ class RouteTemplate:
     text: str
     rank: tuple[int, ...]  # specificity, segment by segment: the smaller one goes first
     _pattern: re.Pattern[str]
-    _parameters: tuple[Parameter, ...]
+    _segments: tuple[Segment, ...]  # those with a parameter
 
     @property
     def is_literal(self) -> bool:
         """Whether the template has no parameter at all."""
-        return not self._parameters
+        return not self._segments
 
     def match(self, path: str) -> dict[str, str] | None:
         """The parameters that the decoded path gives, or None. Absent ones are left out."""
@@ -47,21 +49,24 @@ class RouteTemplate:
         if found is None:
             return None
         values: dict[str, str] = {}
-        for parameter, text in zip(self._parameters, found.groups(), strict=True):
-            value = text or parameter.default
-            if value is None:
-                continue
-            if not all(allows(value) for allows in parameter.constraints):
+        for segment, text in zip(self._segments, found.groups(), strict=True):
+            shares = _share(segment, text or "")
+            if shares is None:
                 return None
-            values[parameter.name] = value
+            for parameter in _parameters(segment):
+                value = shares.get(parameter.name) or parameter.default
+                if value is None:
+                    continue
+                if not all(allows(value) for allows in parameter.constraints):
+                    return None
+                values[parameter.name] = value
         return values
 
 
 def parse_template(text: str) -> RouteTemplate:
     """Parse a template without its leading slash. FunctionError says what is wrong with it."""
     segments = [_parse_segment(part, text) for part in _split(text)] if text else []
-    parameters = [part for segment in segments for part in segment if isinstance(part, Parameter)]
-    _check_parameters(parameters, segments, text)
+    _check_parameters(segments, text)
     pattern = "".join(
         _segment_pattern(segment, first=not index) for index, segment in enumerate(segments)
     )
@@ -69,7 +74,7 @@ def parse_template(text: str) -> RouteTemplate:
         text=text,
         rank=tuple(_rank(segment) for segment in segments),
         _pattern=re.compile(pattern + "/?", re.IGNORECASE | re.DOTALL),
-        _parameters=tuple(parameters),
+        _segments=tuple(tuple(segment) for segment in segments if _parameters(segment)),
     )
 
 
@@ -161,19 +166,27 @@ def _parse_parameter(content: str, text: str) -> Parameter:
     )
 
 
-def _check_parameters(parameters: list[Parameter], segments: list[list[Part]], text: str) -> None:
-    names = [parameter.name.lower() for parameter in parameters]
+def _parameters(segment: Segment) -> list[Parameter]:
+    return [part for part in segment if isinstance(part, Parameter)]
+
+
+def _check_parameters(segments: Sequence[Segment], text: str) -> None:
+    names = [found.name.lower() for segment in segments for found in _parameters(segment)]
     for name in names:
         if names.count(name) > 1:
             raise _wrong(text, f"the parameter '{name}' appears more than once.")
     for index, segment in enumerate(segments):
-        catches = any(isinstance(part, Parameter) and part.catch_all for part in segment)
+        if any(isinstance(a, Parameter) and isinstance(b, Parameter) for a, b in pairwise(segment)):
+            raise _wrong(
+                text, "two parameters must be separated by a '/' or by a text, such as '{a}-{b}'."
+            )
+        catches = any(parameter.catch_all for parameter in _parameters(segment))
         if catches and (len(segment) > 1 or index < len(segments) - 1):
             raise _wrong(text, "a catch-all parameter must be the whole last segment.")
 
 
 def _rank(segment: list[Part]) -> int:
-    parameters = [part for part in segment if isinstance(part, Parameter)]
+    parameters = _parameters(segment)
     if not parameters:
         return _LITERAL
     if any(parameter.catch_all for parameter in parameters):
@@ -182,11 +195,14 @@ def _rank(segment: list[Part]) -> int:
     return _CONSTRAINED if constrained else _PLAIN
 
 
-def _segment_pattern(segment: list[Part], *, first: bool) -> str:
+def _segment_pattern(segment: Segment, *, first: bool) -> str:
+    """What one segment matches: one group, unless it is a literal."""
     slash = "" if first else "/"
     only = segment[0]
-    if len(segment) > 1 or isinstance(only, str):
-        return slash + _mixed_pattern(segment)
+    if len(segment) > 1:
+        return f"{slash}([^/]+)"
+    if isinstance(only, str):
+        return slash + re.escape(only)
     if only.catch_all:
         return f"(?:{slash}(.*))?"
     if only.optional or only.default is not None:
@@ -194,16 +210,43 @@ def _segment_pattern(segment: list[Part], *, first: bool) -> str:
     return f"{slash}([^/]+)"
 
 
-def _mixed_pattern(segment: list[Part]) -> str:
-    """Literals and parameters in one segment. `{name}.{ext?}`: no extension, no dot."""
-    last, before = segment[-1], segment[-2] if len(segment) > 1 else None
-    if isinstance(last, Parameter) and last.optional and isinstance(before, str):
-        start = "".join(_part_pattern(part, lazy=True) for part in segment[:-2])
-        return f"{start}(?:{re.escape(before)}([^/{re.escape(before[-1])}]+))?"
-    return "".join(_part_pattern(part, lazy=False) for part in segment)
+def _share(segment: Segment, text: str) -> dict[str, str] | None:
+    """What each parameter of a segment gets of its text, or None where the segment does not fit."""
+    if len(segment) == 1:
+        return {part.name: text for part in segment if isinstance(part, Parameter)}
+    shares = _share_mixed(segment, text)
+    last, before = segment[-1], segment[-2]
+    if shares is None and isinstance(last, Parameter) and last.optional and isinstance(before, str):
+        return _share_mixed(segment[:-2], text)  # `{name}.{ext?}`: no extension, no dot
+    return shares
 
 
-def _part_pattern(part: Part, *, lazy: bool) -> str:
-    if isinstance(part, str):
-        return re.escape(part)
-    return "([^/]+?)" if lazy else "([^/]+)"
+def _share_mixed(segment: Segment, text: str) -> dict[str, str] | None:
+    """Literals are looked for from the right, and once each, as in ASP.NET.
+
+    To try every other way of sharing would let a client make the search as long as it likes.
+    """
+    shares: dict[str, str] = {}
+    end = len(text)  # of what is not shared out yet
+    waiting: Parameter | None = None  # for the literal before it
+    for index, part in reversed(tuple(enumerate(segment))):
+        if isinstance(part, Parameter):
+            waiting = part
+            continue
+        found = _find_last(part, text, end - (waiting is not None), at_start=not index)
+        if found is None or (waiting is None and found[1] != end):
+            return None
+        if waiting is not None:
+            shares[waiting.name] = text[found[1] : end]
+        end, waiting = found[0], None
+    if waiting is not None and end:
+        return shares | {waiting.name: text[:end]}
+    return shares if waiting is None and not end else None
+
+
+def _find_last(literal: str, text: str, end: int, *, at_start: bool) -> tuple[int, int] | None:
+    """Begin and end of the last `literal` in what is before `end`, ignoring case."""
+    skipped = "" if at_start else ".*"
+    pattern = re.compile(f"{skipped}({re.escape(literal)})", re.IGNORECASE | re.DOTALL)
+    found = pattern.match(text, 0, max(end, 0))
+    return None if found is None else found.span(1)

@@ -137,12 +137,13 @@ class Timers:
         """Wait for what runs, and let another host lead even if it does not end."""
         if self._running:
             await asyncio.wait(self._running, timeout=seconds)
-        if self._handing_over is not None:
+        handing_over, self._handing_over = self._handing_over, None  # a host is closed twice
+        if handing_over is not None:
             if self._running:
-                self._handing_over.cancel()
+                handing_over.cancel()
                 await self._settle()
             else:
-                await self._handing_over
+                await handing_over
         self._store.close()
 
     async def _hand_over(self) -> None:
@@ -175,7 +176,7 @@ class Timers:
             while not await self._renew():
                 await self._clock.sleep(_WAIT)
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._serve(timer)) for timer in self._timers]
+                tasks = [group.create_task(self._keep_serving(timer)) for timer in self._timers]
                 while await self._renew():
                     await self._clock.sleep(_RENEWAL)
                 logger.warning("Another host of this app fires its timers; this one waits.")
@@ -194,6 +195,12 @@ class Timers:
         except Exception as error:  # a full disk or a locked file must not stop the timers
             logger.error("The schedule of the timers could not be kept: %s", error)
             return None
+
+    async def _keep_serving(self, timer: Timer) -> None:
+        try:
+            await self._serve(timer)
+        except Exception:  # the other timers must survive a fault in one
+            logger.exception("The timer of '%s' is not fired any more", timer.name)
 
     async def _serve(self, timer: Timer) -> None:
         """Fire one timer whenever it is due."""
@@ -260,7 +267,11 @@ class Timers:
         run = asyncio.ensure_future(self._run(timer, value, moment))
         self._running.add(run)
         run.add_done_callback(self._running.discard)
-        await asyncio.shield(run)
+        # Neither ends the other: the run goes on after `stop`, and a function that cancels its own
+        # task fires again.
+        await asyncio.wait([run])
+        if not run.cancelled() and (error := run.exception()) is not None:
+            logger.error("A firing of '%s' has failed: %r", timer.name, error)
 
     async def _run(self, timer: Timer, value: Any, moment: datetime) -> None:
         """Run the function, and remember that it has run: also where the host is told to end."""

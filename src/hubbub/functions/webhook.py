@@ -41,6 +41,13 @@ Event = tuple[str, str, str]  # hub, category and event in lower case
 Invoke = Callable[[Plan, str, BindingData], Awaitable[Outcome]]
 _NAMES = ("x-asrs-hub", "x-asrs-category", "x-asrs-event")
 _UNSIGNED = 401
+# The names of the context's members, in lower case.
+_CONTEXT = frozenset(
+    {
+        *("arguments", "error", "category", "event", "hub", "connectionid", "userid"),
+        *("headers", "query", "claims"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +135,12 @@ class SignalRTriggers:
         invoke: Invoke,
     ) -> Outcome:
         if listener.parameters:
-            arguments = webhook.arguments
-            if len(arguments) != len(listener.parameters):
-                error = _CountError(
-                    f"The function accept {len(listener.parameters)} arguments but message "
-                    f"provided {len(arguments)}."
-                )
+            try:
+                arguments = _named(listener.parameters, webhook)
+            except _ArgumentError as error:
                 logger.error("'%s' was not called: %s", listener.plan.function.name, error)
                 return Outcome(error=error)
-            # What the client chooses never hides what the service says.
-            members = dict(zip(listener.parameters, arguments, strict=True)) | members
+            members = arguments | members
         return await invoke(listener.plan, text, Values(members))
 
 
@@ -146,8 +149,26 @@ def refusal(wanted: str) -> Response:
     return Response(_UNSIGNED, ((b"www-authenticate", wanted.encode()),))
 
 
-class _CountError(InvocationError):
-    """The client has passed too many or too few arguments; it may know."""
+class _ArgumentError(InvocationError):
+    """The client has passed arguments that the function cannot take; it may know."""
+
+
+def _named(names: tuple[str, ...], webhook: Webhook) -> dict[str, Any]:
+    """The client's arguments by name, but for names that are the service's.
+
+    What the client chooses never stands for what the service says, nor for what it leaves out: the
+    user of an anonymous client.
+    """
+    try:
+        arguments = webhook.arguments
+    except WebhookError as error:  # such as a number that no float can hold
+        raise _ArgumentError(str(error)) from None
+    if len(arguments) != len(names):
+        raise _ArgumentError(
+            f"The function accept {len(names)} arguments but message provided {len(arguments)}."
+        )
+    given = zip(names, arguments, strict=True)
+    return {name: value for name, value in given if name.lower() not in _CONTEXT}
 
 
 def _event(function: Function, settings: AppSettings) -> Event:
@@ -242,8 +263,8 @@ def _result(value: Any) -> Any:
 def _words(outcome: Outcome) -> str:
     """What the caller may know of a failure: what the app has raised, without its stack."""
     error = outcome.error
-    if outcome.raised_by_app or isinstance(error, _CountError):
-        name = "" if isinstance(error, _CountError) else f"{type(error).__name__}: "
+    if outcome.raised_by_app or isinstance(error, _ArgumentError):
+        name = "" if isinstance(error, _ArgumentError) else f"{type(error).__name__}: "
         return f"{name}{error}".rstrip(": ")
     return "Method execution failed."
 
