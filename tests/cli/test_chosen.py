@@ -93,7 +93,8 @@ async def test_another_key_than_the_services_is_said_with_its_place(
     assert isinstance(result.exception, ServiceError)
     assert str(result.exception) == (
         f"The service at {service.url} has another access key than {where} says. "
-        "Use the connection string that it printed when it was started."
+        "Use the connection string that it printed when it was started, with the key that "
+        "`hubbub keys rotate` has printed since, if it has."
     )
 
 
