@@ -92,7 +92,7 @@ def test_a_host_that_dies_while_its_app_is_broken_waits_for_the_correction(tmp_p
         (app / "function_app.py").write_text("broken(\n")
         until(lambda: "the code from before goes on" in log.read_text())
         os.kill(pid, signal.SIGKILL)
-        until(lambda: "cannot be started until its app is corrected" in log.read_text())
+        until(lambda: "cannot be started; that is tried again" in log.read_text())
         assert process.poll() is None
         (app / "function_app.py").write_text(VERSION.replace("VERSION", "four"))
         until(lambda: "reloaded in" in log.read_text())

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,34 @@ def test_a_new_process_that_is_not_ready_ends_with_the_supervisor(tmp_path: Path
 
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+NEEDS_A_DATABASE = (
+    VERSION
+    + """
+from pathlib import Path
+assert (Path(__file__).parent.parent / "database").exists(), "the database is away"
+
+
+@app.route(route="end")
+def end(req):
+    os._exit(3)
+"""
+)
+
+
+def test_a_host_whose_app_could_not_be_loaded_for_a_while_comes_back(tmp_path: Path) -> None:
+    app = write_app(tmp_path / "app", NEEDS_A_DATABASE)
+    log, database = tmp_path / "log", tmp_path / "database"
+    database.write_text("")
+
+    with running("host", str(app), "--port", "0", cwd=tmp_path, log=log) as (_, facts):
+        url = facts["host"]["url"] + "/api/"
+        assert get(url + "version")
+        database.unlink()
+        with suppress(OSError):  # it ends while it answers
+            get(url + "end")
+        until(lambda: "cannot be started; that is tried again" in log.read_text())
+        database.write_text("")
+
+        assert get(url + "version")

@@ -10,6 +10,8 @@ import pytest
 from tests.functions.apps import Answer, call
 
 from hubbub.functions.host import Host, HostOptions
+from hubbub.functions.keyapi import KeyApi
+from hubbub.functions.keys import KeyStore
 
 Load = Callable[..., Host]
 
@@ -232,3 +234,74 @@ async def test_without_keys_the_admin_api_is_for_this_machine_alone(
 
     local = await call(host, "GET", "/admin/host/status", peer="::1", authority="[::1]:7071")
     assert local.status == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("Origin", "https://evil.example")],
+        [("Origin", "null")],
+        [("Origin", "http://localhost:3000")],
+        [("Sec-Fetch-Site", "cross-site")],
+    ],
+)
+async def test_without_keys_no_page_of_another_site_uses_the_admin_api(
+    load: Load, headers: list[tuple[str, str]]
+) -> None:
+    host = load("", files={"local.settings.json": {"Host": {"CORS": "*"}}})
+
+    for method, path in (("GET", "/admin/host/systemkeys"), ("POST", "/admin/host/drain")):
+        assert (await call(host, method, path, headers=headers)).status == 401
+
+    assert host.drain_state == "Disabled"
+
+
+async def test_pages_of_this_host_and_of_named_origins_may_use_the_admin_api(load: Load) -> None:
+    named = "http://localhost:3000"
+    host = load("", files={"local.settings.json": {"Host": {"CORS": named}}})
+
+    for origin in (named, "http://localhost:7071"):
+        headers = [("Origin", origin)]
+        assert (await call(host, "GET", "/admin/host/status", headers=headers)).status == 200
+
+
+async def test_everybody_may_ask_whether_a_host_is_there(host: Host) -> None:
+    answer = await call(
+        host, "GET", "/admin/host/ping", peer="192.0.2.7", authority="192.0.2.2:7071"
+    )
+
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize("authority", ["[", "a[b]c", ""])
+async def test_a_host_header_that_is_none_is_refused(host: Host, authority: str) -> None:
+    answer = await call(host, "GET", "/admin/host/status", authority=authority)
+
+    assert answer.status == 401
+
+
+async def test_keys_that_are_chosen_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
+    store, arrived = KeyStore(tmp_path), asyncio.Event()
+    api = KeyApi(lambda: store)
+
+    async def late() -> bytes:
+        await arrived.wait()
+        return b'{"value": "1"}'
+
+    async def at_once() -> bytes:
+        return b'{"value": "2"}'
+
+    slow = asyncio.create_task(api.host("PUT", "keys", "one", late))
+    await asyncio.sleep(0)  # it begins, and waits for its body
+    await api.host("PUT", "keys", "two", at_once)
+    arrived.set()
+    await slow
+
+    assert {"one", "two"} <= set(store.host().function)
+
+
+async def test_a_key_that_no_header_can_hold_is_refused(host: Host) -> None:
+    for value in ("\\ud800", "\\u00e9", "a\\nb", "x" * 1001):
+        body = f'{{"value": "{value}"}}'.encode()
+        answer = await call(host, "PUT", "/admin/host/keys/mine", body=body)
+        assert (answer.status, "printable ASCII" in answer.text) == (400, True)

@@ -100,6 +100,14 @@ def test_a_missing_name_fails_the_invocation(text: str, words: str) -> None:
     assert words in str(raised.value)
 
 
+def test_a_part_of_a_route_may_be_called_code() -> None:
+    call = HttpCall(
+        method="GET", url=str, headers={}, query={"code": "key"}, route={"Code": "7"}, body=b""
+    )
+
+    assert evaluate("{code}", HttpData(call)) == "7"
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"5", b"\xff", b"[" * 100_000])
 def test_a_body_that_is_no_object_offers_no_names(body: bytes) -> None:
     call = HttpCall(method="POST", url=str, headers={}, query={}, route={}, body=body)

@@ -1,6 +1,7 @@
 """Apps of folders with a function.json: as the public documentation shows them, and broken ones."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from tests.functions.apps import Service, call
 
 from hubbub.errors import ConfigError
 from hubbub.functions.host import Host, load_host
+from hubbub.functions.settings import HostSettings
+from hubbub.functions.sources import Sources
 
 HTTP = [
     {"authLevel": "anonymous", "type": "httpTrigger", "direction": "in", "name": "req"},
@@ -18,6 +21,7 @@ HTTP = [
 HELLO = (
     'import azure.functions as func\n\n\ndef main(req: func.HttpRequest) -> str:\n    return "ok"\n'
 )
+OTHERS: list[Any] = [5, True, [], [5], {"a": [1]}, "a\0b", "{"]  # than what belongs there
 Write = Callable[..., Host]
 
 
@@ -190,7 +194,7 @@ async def test_a_script_and_an_entry_point_can_be_named_anywhere_in_the_app(writ
          "cannot load function bad: function main() is not present in bad/__init__.py"),
         (hello("bad", "main = 5\n"), "bad/function.json", "main() is not present"),
         (hello("bad", scriptFile="none.py"), "bad/function.json",
-         "'scriptFile' property is set to a file that does not exist: none.py."),
+         "'scriptFile' property is set to a file that does not exist: 'none.py'."),
         (hello("bad", scriptFile="../../outside.py"), "bad/function.json", "does not exist"),
         (hello("bad", scriptFile="function.json"), "bad/function.json",
          "invalid Python filename function.json"),
@@ -281,3 +285,48 @@ def _forget_the_app() -> Iterator[None]:
     yield
     for name in [name for name in sys.modules if name.split(".")[0] in {"__app__", "shared"}]:
         del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scriptFile": "a\0b"},
+        {"scriptFile": "x" * 300},
+        {"scriptFile": []},
+        {"entryPoint": {}},
+        {"bindings": 5},
+        {"bindings": [5]},
+        {"retry": 5},
+        {"retry": {"strategy": "fixedDelay", "maxRetryCount": []}},
+        *({"bindings": [HTTP[0] | {key: value}, HTTP[1]]}
+          for key in ("methods", "route", "authLevel", "direction", "name", "type")
+          for value in OTHERS),
+        *({"bindings": [{"type": "timerTrigger", "direction": "in", "name": "req", "schedule": s}]}
+          for s in [*OTHERS, "99999999999999999999.00:00:00"]),
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_no_function_json_takes_the_other_functions_along(
+    write: Write, changes: dict[str, Any]
+) -> None:
+    host = write(hello("bad", **changes) | hello("good"))
+
+    assert (await call(host, "GET", "/api/good")).text == "ok"
+
+
+async def test_a_folder_that_may_not_be_read_is_no_function(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "volume-of-a-database").mkdir()
+    look = os.stat
+
+    def stat(path: Any, **options: Any) -> os.stat_result:
+        if "/volume-of-a-database/" in os.fsdecode(path):
+            raise PermissionError(13, "Permission denied")
+        return look(path, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    host = write(hello())
+
+    assert (await call(host, "GET", "/api/hello")).text == "ok"
+    assert str(tmp_path / "hello" / "__init__.py") in Sources(tmp_path, HostSettings()).look()

@@ -92,3 +92,23 @@ def test_categories_are_the_originals(logger: str, function: str, name: str) -> 
 def test_a_level_that_is_none_is_the_operators_fault() -> None:
     with pytest.raises(ConfigError, match=r"'logging.logLevel.Function' is 'Loud'; write one of"):
         LogLevels({"Function": "Loud"})
+
+
+async def test_an_app_may_log_with_names_that_the_host_uses(
+    load: Load, written: io.StringIO
+) -> None:
+    host = load(
+        """
+import logging
+
+@app.route()
+def hello(req):
+    logging.warning("of the app", extra={"function": ["a", "list"]})
+    return "ok"
+""",
+        files={"host.json": {"version": "2.0", "logging": {"logLevel": {"default": "Debug"}}}},
+        options=HostOptions(limit_logs=limit_logs),
+    )
+
+    assert (await call(host, "GET", "/api/hello")).text == "ok"
+    assert "of the app" in written.getvalue()

@@ -92,6 +92,13 @@ def test_the_environment_overrides_host_json_ignoring_case() -> None:
             '{"version": "2.0", "extensions": {"http": {"maxOutstandingRequests": "many"}}}',
             "'extensions.http.maxOutstandingRequests' is 'many'",
         ),
+        *(
+            (
+                f'{{"version": "2.0", "extensions": {{"http": {{"customHeaders": {headers}}}}}}}',
+                "a header has a name of letters",
+            )
+            for headers in ('{"X": "\u043f"}', '{"X": "a\\nY: b"}', '{"X Y": "1"}', '{"": "1"}')
+        ),
     ],
 )
 def test_a_wrong_host_json_says_what_to_change(text: str, words: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -224,6 +225,51 @@ app = func.WsgiFunctionApp(app=page, http_auth_level=func.AuthLevel.ANONYMOUS)
 
     assert (answer.status, answer.text) == (500, "sorry")
     assert stage.closed == 1
+
+
+async def test_a_wsgi_app_without_an_end_ends_when_its_client_leaves(
+    load: Load, stage: Any, log: pytest.LogCaptureFixture
+) -> None:
+    loop, gone, stage.ended = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    stage.leave = lambda: loop.call_soon_threadsafe(gone.set)
+    page = """
+def page(environ, start_response):
+    start_response("200 OK", [])
+    try:
+        while True:
+            yield b"tick"
+            stage_of_test.leave()
+    finally:
+        stage_of_test.ended.set()
+
+app = func.WsgiFunctionApp(app=page, http_auth_level=func.AuthLevel.ANONYMOUS)
+"""
+    async with asyncio.timeout(30):
+        await wsgi(load, page, gone=gone)
+
+    assert stage.ended.is_set()
+    assert "the request is over" not in log.text
+
+
+async def test_half_a_body_does_not_reach_a_wsgi_app(load: Load, stage: Any) -> None:
+    stage.called = False
+    page = "\ndef page(environ, start_response):\n    stage_of_test.called = True\n"
+    page += "\napp = func.WsgiFunctionApp(app=page, http_auth_level=func.AuthLevel.ANONYMOUS)\n"
+    host = load(HEAD + page, header="")
+    messages = [
+        {"type": "http.request", "body": b"hal", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None: ...
+
+    scope = {"type": "http", "method": "POST", "path": "/api/x", "headers": []}
+    await create_app(host)(scope, receive, send)
+
+    assert not stage.called
 
 
 async def test_the_older_middleware_of_a_folder_is_served_too(load: Load, stage: Any) -> None:

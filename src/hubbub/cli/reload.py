@@ -26,6 +26,8 @@ __all__ = ["HostChildren", "worker_count"]
 
 _MOST_WORKERS: Final = 10  # the original's limit
 _GRACE: Final = 15.0  # seconds from asking an old process to end to killing it
+_SOON: Final = 5.0  # seconds from a start that has failed to the next one, doubled each time
+_LATEST: Final = 300.0  # seconds
 _STEP: Final = 50  # milliseconds without a further change after which changes count as complete
 _DEBOUNCE: Final = 300  # milliseconds after which they do anyway
 _TURN: Final = 250  # milliseconds after which the watch comes round without a change
@@ -59,7 +61,8 @@ class HostChildren:
         self._leaving: list[Child] = []
         self._sources = Sources(app, _host_settings(app))
         self._changed: SimpleQueue[str] = SimpleQueue()  # files, from the thread that watches
-        self._is_broken = False  # it has ended and cannot be started until the app is changed
+        self._is_broken = False  # it has ended and could not be started a moment ago
+        self._pause = _SOON  # seconds to the next try
         self._was_ready = threading.Event()
         self._stop_watching = threading.Event()
 
@@ -128,14 +131,32 @@ class HostChildren:
         return children
 
     def _start_again(self, child: Child) -> None:
-        """Start a process that has ended; if the app is broken by now, wait until it is changed."""
+        """Start a process that has ended; if that fails, when the app is changed, or in a while.
+
+        It need not be the app that is wrong: what it asks for while it is loaded may be away.
+        """
         try:
             child.restart()
         except HubbubError as error:  # the service beside it, if there is one, goes on
             if not self._reloads:
                 raise
             self._is_broken = True
-            _say(f"the function host cannot be started until its app is corrected: {error}")
+            _say(
+                "the function host cannot be started; that is tried again when its app is changed, "
+                f"and in {self._pause:.0f} seconds: {error}"
+            )
+            again = threading.Timer(self._pause, self._try_again)
+            again.daemon = True
+            again.start()
+            self._pause = min(2 * self._pause, _LATEST)
+        else:
+            self._pause = _SOON
+
+    def _try_again(self) -> None:
+        """Have the supervisor look at its children again, from a thread."""
+        if not self._stop_watching.is_set():
+            self._is_broken = False
+            signal.raise_signal(signal.SIGCHLD)
 
     def _reload(self) -> None:
         began = time.monotonic()

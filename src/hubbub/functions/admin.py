@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hubbub.functions.host import Host
 
 UNAUTHORIZED = Response(401)
+PING = "admin/host/ping"  # for everybody, as in the original: probes ask for it
 _ACCEPTED = Response(202)
 _FUNCTION = re.compile(r"admin/functions/([^/]+)(/status|/keys(?:/[^/]+)?)?")
 _KEYS = re.compile(r"admin/host/(keys|functionkeys|systemkeys)(?:/([^/]+))?")
@@ -52,7 +53,7 @@ class Admin:
     ) -> Response:
         """The answer; `path` begins with `admin/`, `base` is the address that was asked."""
         path = path.rstrip("/")
-        if path.lower() == "admin/host/ping" and method in {"GET", "HEAD", "POST"}:
+        if path.lower() == PING and method in {"GET", "HEAD", "POST"}:
             return Response()
         if not self._host.access.allows_admin(headers, query):
             return UNAUTHORIZED

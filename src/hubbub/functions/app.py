@@ -11,9 +11,9 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from hubbub.functions.admin import UNAUTHORIZED, Admin
+from hubbub.functions.admin import PING, UNAUTHORIZED, Admin
 from hubbub.functions.context import Context
-from hubbub.functions.cors import Strangers
+from hubbub.functions.cors import CorsPolicy, Strangers, is_own
 from hubbub.functions.expressions import Values
 from hubbub.functions.homepage import homepage
 from hubbub.functions.host import Host
@@ -136,13 +136,7 @@ class HostApp:
             return await self._call(request, exact, _NO_VALUES)
         path = decode_path(request.raw_path)
         if path[:6].lower() == "admin/":
-            if not self._host.access.is_checked and not request.is_local:
-                # Without keys the admin API is for this machine alone: it gives out keys.
-                logger.warning(
-                    "Refused %s of the admin API to another machine: start with --enable-auth and "
-                    "use the master key.",
-                    request.method,
-                )
+            if not self._may_administer(request, path):
                 return UNAUTHORIZED
             body = partial(read_body, request.receive, request.headers, self._host.body_limit)
             return await self._admin.answer(
@@ -154,6 +148,23 @@ class HostApp:
         if found is None:
             return self._home() if path == "" else NOT_FOUND
         return await self._call(request, *found)
+
+    def _may_administer(self, request: "_Request", path: str) -> bool:
+        """Whether a request may ask for more; keys, where there are any, are the admin API's own.
+
+        Without keys the admin API is for this machine alone, and for no page of another site that
+        a browser here shows: it gives keys out.
+        """
+        if self._host.access.is_checked or path.rstrip("/").lower() == PING:
+            return True
+        if request.is_local and not request.is_of_another_site(self._host.cors):
+            return True
+        logger.warning(
+            "Refused %s of the admin API to another machine or to a page of another site: start "
+            "with --enable-auth and use the master key.",
+            request.method,
+        )
+        return False
 
     async def _call(
         self, request: "_Request", route: Route, values: Mapping[str, str]
@@ -283,8 +294,18 @@ class _Request:
         A page of another site reaches this machine under a name that leads here (DNS rebinding).
         """
         peer = self.scope.get("client")
-        name = urlsplit(f"//{self.headers.get('host', 'localhost')}").hostname or ""
+        try:
+            name = urlsplit(f"//{self.headers.get('host', 'localhost')}").hostname or ""
+        except ValueError:  # a bracket that is never closed, for one
+            return False
         return (peer is None or _is_loopback(peer[0])) and _is_loopback(name)
+
+    def is_of_another_site(self, cors: CorsPolicy) -> bool:
+        """Whether a browser sends it for a page of elsewhere, that the operator has not named."""
+        origin = self.headers.get("origin")
+        if origin is None:  # browsers leave it out of what only reads
+            return self.headers.get("sec-fetch-site") == "cross-site"
+        return not is_own(origin, self.headers) and not cors.names(origin)
 
     @property
     def base(self) -> str:

@@ -169,7 +169,8 @@ class InvocationFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Add the two attributes; whether the record is logged, `keeps` says."""
-        if "function" in record.__dict__:
+        # Records of invocations come with both; an app may use one of the names for its own.
+        if "function" in record.__dict__ and record.name == "hubbub.functions":
             return self.keeps(record)
         context = _current.get() or _running.get(getattr(_thread_local, "invocation_id", ""))
         record.function = context.function_name if context else ""

@@ -64,6 +64,10 @@ class CorsPolicy:
         """Whether pages of `origin` may call."""
         return "*" in self.origins or origin in self.origins
 
+    def names(self, origin: str) -> bool:
+        """Whether the operator has named `origin`; `*` names nobody."""
+        return origin in self.origins
+
     def headers(self, origin: str | None) -> list[tuple[bytes, bytes]]:
         """What is added to a response for a request from `origin`; nothing if it is not allowed."""
         if origin is None or not self.is_on:
@@ -98,7 +102,7 @@ class Strangers:
     def look(self, request: Mapping[str, str], answer: Headers) -> None:
         """Look at an answer to a request with an `origin`."""
         origin = request["origin"]
-        if origin in self._noted or len(self._noted) >= _MOST_NOTED or _is_own(origin, request):
+        if origin in self._noted or len(self._noted) >= _MOST_NOTED or is_own(origin, request):
             return
         names = {name for name, _ in answer}
         shown = origin[:_MOST_SHOWN]
@@ -123,8 +127,8 @@ class Strangers:
             )
 
 
-def _is_own(origin: str, request: Mapping[str, str]) -> bool:
-    """Whether the page came from this host itself."""
+def is_own(origin: str, request: Mapping[str, str]) -> bool:
+    """Whether a page of `origin` came from this host itself."""
     return origin.partition("://")[2] == request.get("host")
 
 

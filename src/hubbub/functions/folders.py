@@ -4,6 +4,7 @@ A folder that is wrong is a Refusal, and the others are loaded.
 """
 
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,8 @@ _PACKAGE = "__app__"  # the name under which the original imports the app's fold
 
 def find_folders(root: Path) -> list[Path]:
     """The folders of functions, which lie directly in the app's, in the order of their names."""
-    found = [entry for entry in root.iterdir() if (entry / _FILE).is_file()]
+    # Not Path.is_file: a folder beside them that may not be read is none, and no error.
+    found = [entry for entry in root.iterdir() if os.path.isfile(entry / _FILE)]
     return sorted(found, key=lambda entry: entry.name.lower())
 
 
@@ -80,13 +82,16 @@ def _declaration(folder: Path, root: Path) -> Declaration:
 def _script(folder: Path, given: Any) -> Path:
     """The file of the function: `scriptFile`, else the only file beside function.json."""
     if given:
-        script = (folder / str(given)).resolve()
-        if not script.is_file():
-            raise FunctionError(
-                "Invalid script file name configuration. The 'scriptFile' property is set to a "
-                f"file that does not exist: {given}."
-            )
-        return script
+        try:
+            script = (folder / str(given)).resolve()
+            if script.is_file():
+                return script
+        except (OSError, ValueError):  # no file can have such a name, or it cannot be looked at
+            pass
+        raise FunctionError(
+            "Invalid script file name configuration. The 'scriptFile' property is set to a "
+            f"file that does not exist: {given!r}."
+        )
     files = [entry for entry in folder.iterdir() if entry.is_file() and entry.name != _FILE]
     if len(files) == 1:
         return files[0]

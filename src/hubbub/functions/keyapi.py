@@ -25,42 +25,49 @@ class KeyApi:
 
     async def host(self, method: str, kind: str, name: str | None, body: Body) -> Response:
         """Keys of the host: `keys` and `functionkeys` are the same; `systemkeys` are others."""
+        content = await _content(method, body)
         store = self._store()
         keys = store.host()
         is_system = kind == "systemkeys"
         named = keys.system if is_system else keys.function
         if name == MASTER:
-            return await self._master(method, keys, store, body)
+            return self._master(method, keys, store, content)
 
         def save(changed: dict[str, str]) -> None:
             function, system = (keys.function, changed) if is_system else (changed, keys.system)
             store.set_host(HostKeys(keys.master, function, system))
 
-        return await _answer(method, named, name, body, save)
+        return _answer(method, named, name, content, save)
 
     async def function(self, method: str, function: str, name: str | None, body: Body) -> Response:
         """Keys of one function."""
+        content = await _content(method, body)
         store = self._store()
         keys = store.function(function)
-        return await _answer(
-            method, keys, name, body, lambda changed: store.set_function(function, changed)
+        return _answer(
+            method, keys, name, content, lambda changed: store.set_function(function, changed)
         )
 
-    async def _master(self, method: str, keys: HostKeys, store: KeyStore, body: Body) -> Response:
+    def _master(self, method: str, keys: HostKeys, store: KeyStore, content: bytes) -> Response:
         if method == "DELETE":
             return _text(400, "Cannot delete System Key.")
 
         def save(changed: dict[str, str]) -> None:
             store.set_host(HostKeys(changed[MASTER], keys.function, keys.system))
 
-        return await _answer(method, {MASTER: keys.master}, MASTER, body, save)
+        return _answer(method, {MASTER: keys.master}, MASTER, content, save)
 
 
-async def _answer(
+async def _content(method: str, body: Body) -> bytes:
+    """The body, before keys are looked at: what is changed meanwhile would be lost."""
+    return await body() if method == "PUT" else b""
+
+
+def _answer(
     method: str,
     keys: Mapping[str, str],
     name: str | None,
-    body: Body,
+    content: bytes,
     save: Callable[[dict[str, str]], None],
 ) -> Response:
     if name is None:
@@ -78,9 +85,13 @@ async def _answer(
         return Response(204)
     if method not in {"POST", "PUT"}:
         return _text(405, "Keys are asked for with GET, POST, PUT and DELETE.")
-    value = new_key() if method == "POST" else _chosen(await body())
+    value = new_key() if method == "POST" else _chosen(content)
     if value is None:
-        return _text(400, 'The body must be {"name": "…", "value": "…"} with a value.')
+        return _text(
+            400,
+            'The body must be {"name": "…", "value": "…"}; the value has 1 to '
+            f"{_LONGEST} characters, which a header can hold: printable ASCII.",
+        )
     save({**keys, name: value})
     return _json(200 if name in keys else 201, _shown(name, value))
 
@@ -91,7 +102,9 @@ def _chosen(body: bytes) -> str | None:
     except (ValueError, RecursionError):
         return None
     value = given.get("value") if isinstance(given, dict) else None
-    return value if isinstance(value, str) and 0 < len(value) <= _LONGEST else None
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST:
+        return None
+    return value if value.isascii() and value.isprintable() else None
 
 
 def _shown(name: str, value: str) -> dict[str, str]:

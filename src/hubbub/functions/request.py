@@ -63,14 +63,17 @@ class HttpData:
         self._members: Mapping[str, Any] | None = None
 
     def find(self, name: str) -> Any:
-        """Route before query before the body's members; `query` and `headers` are objects."""
+        """Route before query before the body's members; `query` and `headers` are objects.
+
+        In the query, `code` is a key and no name.
+        """
         if name == "query":
             return self._call.query
         if name == "headers":
             return self._call.headers
-        for values in (self._call.route, self._call.query):
+        for values in (self._call.route, {} if name == "code" else self._call.query):
             for key, value in values.items():
-                if key.lower() == name and name != "code":
+                if key.lower() == name:
                     return value
         return self._body_members().get(name, MISSING)
 

@@ -127,7 +127,7 @@ def _route(function: Function, prefix: str, others: Iterable[Route]) -> Route:
 def _methods(trigger: Binding) -> frozenset[str] | None:
     """The allowed methods. Absent or empty means every one."""
     declared = trigger.option("methods", [])
-    if isinstance(declared, str) or not all(isinstance(name, str) for name in declared):
+    if not isinstance(declared, list) or not all(isinstance(name, str) for name in declared):
         raise FunctionError('\'methods\' must be a list of HTTP methods, such as ["GET", "POST"].')
     names = frozenset(name.upper() for name in declared)
     if unknown := names - METHODS:

@@ -5,7 +5,7 @@ Only reading and checking. Two functions write, into the mapping that they are g
 """
 
 import re
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -168,9 +168,7 @@ def _host_settings(document: Mapping[str, Any], environ: Mapping[str, str]) -> H
         route_prefix="api" if prefix is None else str(prefix).strip("/"),
         function_timeout=_timeout(tree.leaf("functionTimeout")),
         functions=frozenset(names) if names else None,
-        custom_headers=tuple(
-            (name, str(value)) for name, value in tree.below("extensions:http:customHeaders")
-        ),
+        custom_headers=_custom_headers(tree.below("extensions:http:customHeaders")),
         max_outstanding_requests=_limit(tree, "extensions:http:maxOutstandingRequests"),
         max_concurrent_requests=_limit(tree, "extensions:http:maxConcurrentRequests"),
         hsts=parse_hsts(
@@ -208,6 +206,19 @@ def _limit(tree: _Tree, path: str) -> int | None:
             f"{HOST_FILE}: '{_dotted(path)}' is '{value}'; it must be a whole number, -1 for none."
         ) from None
     return None if number < 0 else number
+
+
+def _custom_headers(members: Iterable[tuple[str, Any]]) -> tuple[tuple[str, str], ...]:
+    headers = tuple((name, str(value)) for name, value in members)
+    for name, text in headers:
+        if not re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", name, re.ASCII) or not re.fullmatch(
+            r"[\t\x20-\x7e\xa0-\xff]*", text
+        ):
+            raise ConfigError(
+                f"{HOST_FILE}: 'extensions.http.customHeaders.{name}' is {text!r}; a header has "
+                "a name of letters, digits and '-', and a value in one line of Latin letters."
+            )
+    return headers
 
 
 def _timeout(value: Any) -> float | None:

@@ -57,4 +57,4 @@ def _is_generated(folder: Path) -> bool:
 
 @lru_cache(maxsize=1024)
 def _is_environment(folder: Path) -> bool:
-    return (folder / "pyvenv.cfg").is_file()
+    return os.path.isfile(folder / "pyvenv.cfg")  # false where it may not be looked at

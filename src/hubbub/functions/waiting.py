@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any, TypeVar
 
-__all__ = ["while_waited_for"]
+__all__ = ["closed", "while_waited_for"]
 
 _Result = TypeVar("_Result")
 _Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -19,7 +19,7 @@ async def while_waited_for(receive: _Receive, work: Coroutine[Any, Any, _Result]
     The request's body has to be read.
     """
     task = asyncio.ensure_future(work)
-    left = asyncio.ensure_future(_closed(receive))
+    left = asyncio.ensure_future(closed(receive))
     try:
         await asyncio.wait({task, left}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
@@ -31,6 +31,7 @@ async def while_waited_for(receive: _Receive, work: Coroutine[Any, Any, _Result]
     return None
 
 
-async def _closed(receive: _Receive) -> None:
+async def closed(receive: _Receive) -> None:
+    """Return when the request is closed. Its body has to be read."""
     while (await receive())["type"] != "http.disconnect":
         pass

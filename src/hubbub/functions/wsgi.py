@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from hubbub.functions.context import Context, describe_context
 from hubbub.functions.threads import ThreadPool
+from hubbub.functions.waiting import closed
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -33,20 +34,30 @@ class WsgiApp:
         body = bytearray()
         while True:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                return  # half a body must not be taken for a whole one
             body += message.get("body", b"")
-            if message["type"] == "http.disconnect" or not message.get("more_body"):
+            if not message.get("more_body"):
                 break
         environ = _environ(scope, bytes(body), context)
         answer = _Answer(self._app, environ, send, asyncio.get_running_loop())
+        # An application without an end, such as a stream of events, would keep its thread.
+        gone = asyncio.ensure_future(closed(receive))
+        gone.add_done_callback(answer.end)
         try:
             _, error = await self._pool.run(partial(copy_context().run, answer.run))
         finally:
             answer.is_over = True
-        if error is not None:
+            gone.cancel()
+        if error is not None and not isinstance(error, _OverError):
             raise error
 
     async def close(self) -> None:
         """A WSGI application is not told."""
+
+
+class _OverError(ConnectionError):
+    """Nobody waits for the rest of an answer."""
 
 
 class _Answer:
@@ -62,6 +73,10 @@ class _Answer:
         self._loop = loop
         self._start: dict[str, Any] | None = None
         self._has_started = False
+
+    def end(self, _: object) -> None:
+        """Let the application end when it yields the next part."""
+        self.is_over = True
 
     def run(self) -> None:
         """Call the application and send what it yields."""
@@ -104,7 +119,7 @@ class _Answer:
     def _tell(self, message: dict[str, Any]) -> None:
         """Send from the thread, and wait until the client takes more."""
         if self.is_over:
-            raise ConnectionError("the request is over")
+            raise _OverError("the request is over")
         sent = asyncio.run_coroutine_threadsafe(self._pass_on(message), self._loop)
         sent.result(_PARTS_AHEAD)
 
