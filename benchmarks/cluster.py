@@ -17,7 +17,6 @@ from benchmarks.message import Kind, message
 from benchmarks.native import Programs
 from benchmarks.peers.peer import free_port, program
 from benchmarks.process import (
-    ALL_CORES,
     LOAD_CORES,
     ROOT,
     SERVER_CORES,
@@ -65,7 +64,12 @@ CROSSING: Final = {
 
 
 def workers(programs: Programs, size: Size) -> list[Figure]:
-    """Deliveries for a second of the busiest worker, so that the load clients are left out."""
+    """Deliveries for a second of the busier worker's CPU.
+
+    All workers share one core and the load clients have the other: side by side with the clients
+    they would pay for them, in caches and in being displaced. What two cores cost each other in the
+    kernel is left out with it.
+    """
     _require_options()
     crowd = WORKERS[size]
     two, one = [], []
@@ -73,8 +77,8 @@ def workers(programs: Programs, size: Size) -> list[Figure]:
         # One Redis each: nodes that share one share their hubs too.
         _redis() as url,
         _redis() as other_url,
-        service("--workers", "2", "--backplane", url, cores=ALL_CORES) as pair,
-        service("--workers", "1", "--backplane", other_url, cores=ALL_CORES) as single,
+        service("--workers", "2", "--backplane", url, cores=SERVER_CORES) as pair,
+        service("--workers", "1", "--backplane", other_url, cores=SERVER_CORES) as single,
         audience(programs, pair, crowd.clients) as of_pair,
         audience(programs, single, crowd.clients) as of_single,
     ):
