@@ -1,14 +1,17 @@
 """Every operation of the REST API, whichever node it is called at and wherever its clients are."""
 
+import asyncio
 from asyncio import gather
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from tests.service.clusters import Scene
+from tests.service.running import PATIENCE
 
 from hubbub.protocol.messages import Completion, Invocation, StreamItem
 from hubbub.service.operations.table import OPERATIONS
+from hubbub.service.upstream.streams import Streams
 
 T = {"target": "t", "arguments": [1]}
 CALL = ("t", [1])
@@ -256,6 +259,44 @@ async def _(scene: Scene) -> None:
 async def _(scene: Scene) -> None:
     await scene.rest("POST", f"/connections/{scene.ann_id}/streams/s/:complete?error=why")
     assert await scene.ann.message() == Completion(invocation_id="s", error="why")
+
+
+@pytest.mark.parametrize("verb", [":send", ":complete"])
+async def test_a_stream_whose_client_is_gone_or_has_ended_it_is_404_at_any_node(
+    scene: Scene, verb: str
+) -> None:
+    async def refusal(connection_id: str) -> tuple[int, str]:
+        path = f"/api/hubs/chat/connections/{connection_id}/streams/s/{verb}"
+        answer = await scene.called.rest("POST", path, b"1" if verb == ":send" else None)
+        return answer.status, answer.headers["x-ms-error-code"]
+
+    ann = scene.nodes[1].only_connection()
+    ann.streams = Streams()
+    ann.streams.open("s")
+    ann.streams.end("s")
+    assert await refusal(ann.id) == (404, "Error.Stream.NotExisted")
+    assert await refusal("nobody") == (404, "Error.Connection.NotExisted")
+
+
+async def test_an_item_waits_for_a_slow_client_at_another_node(scene: Scene) -> None:
+    ann = scene.nodes[1].only_connection()
+    ann.streams = Streams()
+    ann.streams.open("s")
+    looked = asyncio.Event()
+
+    def is_full(_: object) -> int:
+        looked.set()
+        return scene.called.node.settings.max_pending_bytes
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(ann.transport), "pending", property(is_full))
+        sending = asyncio.ensure_future(
+            scene.rest("POST", f"/connections/{ann.id}/streams/s/:send", 1)
+        )
+        await asyncio.wait_for(looked.wait(), PATIENCE)
+        assert not sending.done()
+    assert isinstance(await scene.ann.message(), StreamItem)
+    assert (await sending).status == 202
 
 
 @acts("listGroupConnections")

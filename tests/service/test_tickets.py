@@ -1,6 +1,7 @@
 """Connection tokens: which node may open what with them, as whom, and how long."""
 
 import base64
+import logging
 import re
 from collections.abc import Callable
 
@@ -188,3 +189,43 @@ async def test_a_connection_that_is_in_use_is_not_opened_twice() -> None:
     with pytest.raises(Refusal) as refused:
         node.connect(access, FakeTransport())
     assert refused.value.status == 409
+
+
+def test_a_token_stays_good_when_the_key_that_signed_it_is_replaced() -> None:
+    clock = Clock()
+    opening = tickets(clock=clock)
+    issued = opening.issue(access_of(), version=1, stateful=False)
+    opening.use(ServiceSettings(access_keys=("a third key, which is as long as it is", KEYS[1])))
+    assert opening.open(coming(issued.token)) == issued
+
+
+def test_what_a_replaced_key_signs_later_opens_nothing() -> None:
+    clock = Clock()
+    opening, thief = tickets(clock=clock), tickets(clock=clock)
+    opening.use(ServiceSettings(access_keys=("a third key, which is as long as it is", KEYS[1])))
+    thief.use(ServiceSettings(access_keys=KEYS, negotiate_timeout=3600))
+    for_long = thief.issue(access_of(), version=1, stateful=False)
+    assert refusal_of(opening, coming(for_long.token)) == 404
+    clock.now += 30
+    opening.expire()
+    late = tickets(clock=clock).issue(access_of(), version=1, stateful=False)
+    assert refusal_of(opening, coming(late.token)) == 404
+
+
+def test_logs_say_which_node_has_made_a_token_that_is_refused(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG, "hubbub.service")
+    clock = Clock()
+    node = Tickets(ServiceSettings(access_keys=KEYS), clock, lambda: "0123456789abcdef")
+    issued = node.issue(access_of(user="ann"), version=1, stateful=False)
+    assert refusal_of(tickets(clock=clock), coming(issued.token, user="bob")) == 403
+    node.spend(issued.connection_id, issued.expires)
+    assert refusal_of(node, coming(issued.token, user="ann")) == 404
+    clock.now += 60
+    assert refusal_of(tickets(clock=clock), coming(issued.token, user="ann")) == 404
+    assert [record.getMessage() for record in caplog.records] == [
+        f"a connection token made by node 01234567… is refused: {why}"
+        for why in ("it belongs to another user", "its connection has ended", "it is too old")
+    ]
+    assert issued.token not in caplog.text

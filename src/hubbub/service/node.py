@@ -60,7 +60,7 @@ class Node:
         self.id = secrets.token_hex(NODE_ID_BYTES)
         self.registry = Registry()
         self.router = Router(self.registry)
-        self.tickets = Tickets(settings)
+        self.tickets = Tickets(settings, issuer=lambda: self.id)
         self.cluster: Cluster | None = None  # the other nodes, where there are any
         self._connections: dict[str, Connection] = {}
         self._sweeper: asyncio.TimerHandle | None = None

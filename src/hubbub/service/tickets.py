@@ -7,9 +7,10 @@ open the connection that another one has negotiated. What is kept is which ones 
 import base64
 import hashlib
 import hmac
+import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from msgspec import Struct
@@ -20,18 +21,23 @@ from hubbub.service.settings import ServiceSettings
 __all__ = ["NODE_ID_BYTES", "Ticket", "Tickets", "connection_id_of", "new_connection_id"]
 
 NODE_ID_BYTES: Final = 8
-# A token is flags, end, nonce, user and signature; a multiple of three, so it has no padding.
+# A token is flags, end, node, nonce, user and signature; a multiple of three, so it has no padding.
 _FLAGS_BYTES: Final = 1
 _EXPIRES_BYTES: Final = 6  # Unix milliseconds
-_NONCE_BYTES: Final = 16
+_NODE_BYTES: Final = 4  # of the id of the node that has made it, so that logs can say which
+_NONCE_BYTES: Final = 12
 _USER_BYTES: Final = 6
 _MAC_BYTES: Final = 16  # half of SHA-256 is plenty for what lives for minutes
-_BODY_BYTES: Final = _FLAGS_BYTES + _EXPIRES_BYTES + _NONCE_BYTES + _USER_BYTES
+_NONCE_AT: Final = _FLAGS_BYTES + _EXPIRES_BYTES + _NODE_BYTES
+_BODY_BYTES: Final = _NONCE_AT + _NONCE_BYTES + _USER_BYTES
 _TOKEN_LENGTH: Final = (_BODY_BYTES + _MAC_BYTES) * 4 // 3
 _STATEFUL: Final = 1
 _IS_ID: Final = 2  # version 0 of negotiation: the token is the connection's public id too
 _ID_BYTES: Final = 18
 _GONE: Final = "No Connection with that ID"
+# Seconds for which another node may not have heard that a key is replaced.
+_NEWS: Final = 6.0
+_logger = logging.getLogger("hubbub.service")
 
 
 class Ticket(Struct, frozen=True, gc=False):
@@ -49,9 +55,17 @@ class Ticket(Struct, frozen=True, gc=False):
 class Tickets:
     """Makes and checks connection tokens; remembers those whose connections have ended."""
 
-    def __init__(self, settings: ServiceSettings, clock: Callable[[], float] = time.time) -> None:
-        """`clock` gives Unix seconds, which nodes agree on."""
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        clock: Callable[[], float] = time.time,
+        issuer: Callable[[], str] = lambda: "",
+    ) -> None:
+        """`clock` gives Unix seconds, which nodes agree on; `issuer` this node's id."""
         self._settings = settings
+        self._issuer = issuer
+        # Keys that are replaced, and until when there may be tokens that they have signed.
+        self._former: dict[str, float] = {}
         self.clock = clock
         # Until when the ids of ended connections have tokens that would open them again.
         self._spent: dict[str, float] = {}
@@ -60,7 +74,10 @@ class Tickets:
         return f"Tickets(spent={len(self._spent)})"
 
     def use(self, settings: ServiceSettings) -> None:
-        """Go by other settings from here on."""
+        """Go by other settings from here on. What replaced keys have signed stays good."""
+        end = self.clock() + self._settings.negotiate_timeout + _NEWS
+        for key in set(self._settings.access_keys) - set(settings.access_keys):
+            self._former[key] = end
         self._settings = settings
 
     def issue(self, access: ClientAccess, *, version: int, stateful: bool) -> Ticket:
@@ -68,7 +85,9 @@ class Tickets:
         expires = int((self.clock() + self._settings.negotiate_timeout) * 1000)
         flags = _STATEFUL * stateful | _IS_ID * (version == 0)
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        body = b"%c%b%b%b" % (flags, expires.to_bytes(_EXPIRES_BYTES), nonce, _tag(nonce, access))
+        node = bytes.fromhex(self._issuer())[:_NODE_BYTES].ljust(_NODE_BYTES, b"\0")
+        tag = _tag(nonce, access)
+        body = b"%c%b%b%b%b" % (flags, expires.to_bytes(_EXPIRES_BYTES), node, nonce, tag)
         key = self._settings.access_keys[0]
         token = base64.urlsafe_b64encode(body + _mac(body, access, key)).decode()
         return Ticket(token, _id_of(token, flags), expires / 1000, stateful)
@@ -83,16 +102,21 @@ class Tickets:
         if raw is None:
             raise Refusal(404, _GONE)
         body, mac = raw[:_BODY_BYTES], raw[_BODY_BYTES:]
+        expires = int.from_bytes(body[_FLAGS_BYTES:][:_EXPIRES_BYTES]) / 1000
         if not any(
-            hmac.compare_digest(mac, _mac(body, access, key)) for key in self._settings.access_keys
+            hmac.compare_digest(mac, _mac(body, access, key)) for key in self._keys(expires)
         ):
             raise Refusal(404, _GONE)
-        nonce = body[_FLAGS_BYTES + _EXPIRES_BYTES :][:_NONCE_BYTES]
+        nonce = body[_NONCE_AT:][:_NONCE_BYTES]
         if not hmac.compare_digest(body[-_USER_BYTES:], _tag(nonce, access)):
+            _log(body, "it belongs to another user")
             raise Refusal(403, "The connection belongs to another user.")
-        expires = int.from_bytes(body[_FLAGS_BYTES:][:_EXPIRES_BYTES]) / 1000
         connection_id = _id_of(token, body[0])
-        if expires <= self.clock() or connection_id in self._spent:
+        if expires <= self.clock():
+            _log(body, "it is too old")
+            raise Refusal(404, _GONE)
+        if connection_id in self._spent:
+            _log(body, "its connection has ended")
             raise Refusal(404, _GONE)
         return Ticket(token, connection_id, expires, bool(body[0] & _STATEFUL))
 
@@ -108,8 +132,17 @@ class Tickets:
     def expire(self) -> None:
         """Forget tokens that are too old to open anything. Called now and then."""
         now = self.clock()
-        for connection_id in [each for each, end in self._spent.items() if end <= now]:
-            del self._spent[connection_id]
+        for those in (self._spent, self._former):
+            for name in [each for each, end in those.items() if end <= now]:
+                del those[name]
+
+    def _keys(self, expires: float) -> Iterator[str]:
+        """Keys that may have signed a token which is good until `expires`."""
+        yield from self._settings.access_keys
+        for key, end in self._former.items():
+            # Later ones were not made while it was in force.
+            if self.clock() < end >= expires:
+                yield key
 
 
 def connection_id_of(token: str) -> str | None:
@@ -144,6 +177,11 @@ def _id_of(token: str, flags: int) -> str:
     # Without a key: an id stays the same when keys are replaced. It does not tell the token.
     digest = hashlib.sha256(b"connection id:" + token.encode()).digest()
     return base64.urlsafe_b64encode(digest[:_ID_BYTES]).decode()
+
+
+def _log(body: bytes, why: str) -> None:
+    issuer = body[_FLAGS_BYTES + _EXPIRES_BYTES :][:_NODE_BYTES].hex()
+    _logger.debug("a connection token made by node %s… is refused: %s", issuer, why)
 
 
 def _tag(nonce: bytes, access: ClientAccess) -> bytes:
