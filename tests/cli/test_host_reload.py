@@ -18,6 +18,23 @@ TICKING = HEADER + (
 )
 
 
+def test_a_change_is_loaded_though_neither_time_nor_size_tells_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    app = write_app(tmp_path / "app", VERSION.replace("VERSION", "one"))
+    code = app / "function_app.py"
+    saved = code.stat().st_mtime_ns
+
+    with running("host", str(app), "--port", "0", cwd=tmp_path, log=tmp_path / "log") as (_, facts):
+        url = facts["host"]["url"] + "/api/version"
+        assert get(url).startswith("one")
+        assert list((app / "__pycache__").iterdir())
+        code.write_text(VERSION.replace("VERSION", "two"))
+        os.utime(code, ns=(saved, saved + 1000))  # in the same second
+        until(lambda: get(url).startswith("two"))
+
+
 def test_the_functions_that_come_and_go_are_said(tmp_path: Path) -> None:
     app = write_app(tmp_path / "app", VERSION)
     log = tmp_path / "log"

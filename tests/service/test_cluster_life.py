@@ -150,7 +150,9 @@ async def test_while_a_node_does_not_answer_who_needs_it_is_503_and_not_after_it
 
     await started.pass_time()
 
-    answer = await nodes[0].rest("GET", f"{PATH}/users")
+    async with asyncio.timeout(10):  # until the lease is seen to have lapsed
+        while (answer := await nodes[0].rest("GET", f"{PATH}/users")).status != 200:
+            pass
     assert [entry["userId"] for entry in answer.json["value"]] == ["bob"]
 
 

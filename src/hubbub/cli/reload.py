@@ -12,6 +12,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib.util import cache_from_source
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final
@@ -161,6 +163,8 @@ class HostChildren:
     def _reload(self) -> None:
         began = time.monotonic()
         files = {self._changed.get() for _ in range(self._changed.qsize())}
+        for file in files:
+            _forget_bytecode(self._sources.root / file)
         fresh = self._all()
         try:
             for child in fresh:
@@ -262,3 +266,10 @@ def worker_count(local: LocalSettings, environ: Mapping[str, str]) -> int:
             f"The setting {name} is '{text}'; it must be a number from 1 to {_MOST_WORKERS}."
         )
     return int(text)
+
+
+def _forget_bytecode(path: Path) -> None:
+    """Have a changed module compiled anew: Python compares seconds and size, which may be equal."""
+    if path.suffix == ".py":
+        with suppress(OSError, NotImplementedError):  # there is none, or it is not kept at all
+            os.unlink(cache_from_source(str(path)))

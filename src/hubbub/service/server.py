@@ -204,9 +204,12 @@ class _Server(uvicorn.Server):
         while (
             self._listener is None
             and loop.time() < deadline
-            and any(
-                isinstance(each, LimitedHttp) and each.is_expected
-                for each in self.server_state.connections
+            and (
+                self._accepting
+                or any(
+                    isinstance(each, LimitedHttp) and each.is_expected
+                    for each in self.server_state.connections
+                )
             )
         ):
             yield _LOOK
