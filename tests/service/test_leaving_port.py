@@ -47,6 +47,24 @@ async def test_who_waits_to_be_accepted_is_served_and_nobody_after_that() -> Non
     await server.shutdown()
 
 
+async def test_a_process_that_goes_on_with_the_socket_takes_who_comes_next() -> None:
+    server, listener = await serving()
+    with listener.dup() as inherited:
+        server.leave_port()
+        with socket.create_connection(inherited.getsockname()):
+            inherited.accept()[0].close()
+    await server.shutdown()
+
+
+async def test_nobody_waits_at_a_socket_that_is_left_for_good() -> None:
+    server, listener = await serving()
+    with listener.dup() as inherited:
+        server.leave_port(is_for_good=True)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(inherited.getsockname())
+    await server.shutdown()
+
+
 @pytest.mark.parametrize("request_bytes", [HEALTH, SEND], ids=["asgi", "direct"])
 async def test_connections_that_are_kept_end_with_their_next_answer(request_bytes: bytes) -> None:
     server, listener = await serving()

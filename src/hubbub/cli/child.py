@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from hubbub.cli.logformat import LogFormatter, LogHandler
-from hubbub.cli.network import bind_beside
 
 __all__ = [
     "HANDOVER",
@@ -68,16 +67,10 @@ def raise_file_limit() -> None:
 
 
 def inherit(fd: int) -> socket.socket:
-    """The socket to serve on: the supervisor's; where that only keeps the port, one beside it.
-
-    What is beside it listens when it is served on, and ends with this process: the system deals
-    clients out among processes that do serve.
-    """
+    """The supervisor's socket, to serve on."""
     listener = socket.socket(fileno=fd)
-    if listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        listener.setblocking(False)
-        return listener
-    return bind_beside(listener)
+    listener.setblocking(False)
+    return listener
 
 
 def report(fd: int | None, facts: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from hubbub.errors import ConfigError
 from hubbub.protocol.endpoints import format_connection_string
 from hubbub.service.settings import is_loopback
 
-__all__ = ["Place", "bind", "bind_beside", "lan_address", "listen", "named_localhost", "origin"]
+__all__ = ["Place", "bind", "lan_address", "listen", "listen_beside", "named_localhost", "origin"]
 
 # A documentation address (RFC 5737). Connecting a datagram socket sends nothing; it only asks the
 # routing table which of this machine's addresses others would see.
@@ -26,17 +26,23 @@ def listen(address: str, port: int, *, option: str) -> socket.socket:
 
 
 def bind(address: str, port: int, *, option: str) -> socket.socket:
-    """Have `address` and `port`, and do not listen. Whoever is `bind_beside` may do that.
+    """Have `address` and `port`, and do not listen. `listen_beside` it does that.
 
     Raises `ConfigError` where it cannot be had.
     """
     return _bound(address, port, option, shares_port=True)
 
 
-def bind_beside(bound: socket.socket) -> socket.socket:
-    """Have the same address and port as another process that has them by `bind`."""
+def listen_beside(bound: socket.socket) -> socket.socket:
+    """Listen at the address and port of a socket from `bind`.
+
+    With several of these the system deals clients out among them. One that is shut down gets no
+    more, and may listen again.
+    """
     address, port = bound.getsockname()[:2]
-    return bind(address, port, option="--port")
+    listener = bind(address, port, option="--port")
+    listener.listen()
+    return listener
 
 
 def _bound(address: str, port: int, option: str, *, shares_port: bool) -> socket.socket:

@@ -6,9 +6,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
-from hubbub.cli.network import bind, listen
+from hubbub.cli.network import bind, listen, listen_beside
 from hubbub.cli.supervisor import STOP_TIMEOUT, Child
 from hubbub.errors import HubbubError
 
@@ -23,11 +25,11 @@ _STABLE: Final = 10.0  # seconds after which an end is the first one again
 def listen_for(count: int, address: str, port: int, *, option: str) -> socket.socket:
     """What `count` processes serve on: a listening socket for one, a port that is kept for many.
 
-    Each of many listens for itself, and the system deals connections out among them (SO_REUSEPORT);
-    where it cannot, they share one socket.
+    Each of many gets a socket of its own, and the system deals connections out among them; only
+    Linux does so (SO_REUSEPORT), and elsewhere they share one socket.
     """
     listener = listen(address, port, option=option)
-    if count == 1 or not hasattr(socket, "SO_REUSEPORT"):
+    if count == 1 or sys.platform != "linux":
         return listener
     # Not shared at first: another program on the port is an error, not a partner.
     with listener:
@@ -49,8 +51,11 @@ class Workers:
         """`listener` is that of `listen_for`, and stays open here until `close`."""
 
         def worker(number: int) -> "_Worker":
-            return _Worker(lambda: Child(f"{name} {number}", arguments, listener, env))
+            place = _Place(listener)
+            new = partial(Child, f"{name} {number}", arguments, place.listener, env)
+            return _Worker(new, place)
 
+        self._listener = listener
         self._children = [worker(number) for number in range(1, count + 1)]
         self._stale: list[_Worker] = []  # those that are to be replaced still
         self._leaving: list[Child] = []
@@ -87,7 +92,9 @@ class Workers:
         self._stale = list(self._children)
 
     def ask_to_stop(self) -> None:
-        """Send SIGTERM to all."""
+        """Send SIGTERM to all. Their ends are those of their sockets too."""
+        for worker in self._children:
+            worker.place.close()
         for child in self._all:
             child.ask_to_stop()
 
@@ -97,9 +104,8 @@ class Workers:
             child.stop(deadline)
 
     def close(self) -> None:
-        """Let go of the sockets."""
-        for worker in self._children:
-            worker.child.close()
+        """Let go of the port."""
+        self._listener.close()
 
     def kill(self) -> None:
         """End all at once."""
@@ -125,11 +131,38 @@ class Workers:
         killer.start()
 
 
+class _Place:
+    """Where one process serves, and the next one in its place.
+
+    The socket stays open while they change: nobody who is on the way to it is refused, as whoever
+    was dealt to a socket that closes would be.
+    """
+
+    def __init__(self, listener: socket.socket) -> None:
+        """`listener` is that of `listen_for`."""
+        is_shared = bool(listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+        self.listener = listener if is_shared else listen_beside(listener)
+        self._is_shared = is_shared
+
+    def leave(self) -> None:
+        """Have clients go to the other processes until one in this place listens again."""
+        if not self._is_shared:
+            # It does not listen where its process had been drained.
+            with suppress(OSError):
+                self.listener.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Leave the socket to the process."""
+        if not self._is_shared:
+            self.listener.close()
+
+
 class _Worker:
     """One process, and when it may be started again."""
 
-    def __init__(self, new: Callable[[], Child]) -> None:
+    def __init__(self, new: Callable[[], Child], place: _Place) -> None:
         self._new = new
+        self.place = place
         self.child = new()
         self.begun = 0.0
         self._due: float | None = None
@@ -155,6 +188,7 @@ class _Worker:
         """Start the process again if that is due; see to it that it is looked at when it is."""
         now = time.monotonic()
         if self._due is None:
+            self.place.leave()
             self._pause = 0.0 if now - self.begun > _STABLE else self._next_pause()
             self._due = now + self._pause
             if self._pause:

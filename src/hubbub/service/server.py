@@ -63,7 +63,7 @@ async def serve(
     node.open()
     server = _Server(node, listener, lambda: ready(node.settings), stopping)
     if cluster is not None and listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT):
-        cluster.leave_port = server.leave_port
+        cluster.leave_port = partial(server.leave_port, is_for_good=True)
     try:
         await server.serve(sockets=[listener])
     finally:
@@ -156,8 +156,11 @@ class _Server(uvicorn.Server):
         if not ending.cancelled():
             ending.result()
 
-    def leave_port(self) -> None:
-        """Take no more clients: the other nodes do. Those who wait to be accepted are served."""
+    def leave_port(self, *, is_for_good: bool = False) -> None:
+        """Take no more clients: the other nodes do. Those who wait to be accepted are served.
+
+        Unless `is_for_good`, another process may go on with the same socket.
+        """
         listener, self._listener = self._listener, None
         if listener is None:
             return
@@ -170,6 +173,8 @@ class _Server(uvicorn.Server):
                 break
             accepted.setblocking(False)
             self._serve_also(accepted)
+        if is_for_good:  # where others have it open, clients would wait for nobody
+            listener.shutdown(socket.SHUT_RDWR)
         for server in self.servers:
             server.close()
         # With its next answer, every connection that is kept goes to another node.
