@@ -1,13 +1,20 @@
 """What happens while an app is loaded again: to its timers, to new processes, and what is said."""
 
+import errno
 import os
 import signal
+import socket
+import subprocess
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from tests.cli.programs import running, write_app
 from tests.cli.test_host import HEADER, VERSION, get, until
+from tests.e2e.running import STOP_SECONDS
+
+from hubbub.cli.reload import HostChildren
 
 TICKING = HEADER + (
     "\n\nfrom pathlib import Path\nFILE = Path(__file__).parent.parent / 'ticks'\n"
@@ -45,6 +52,38 @@ def test_the_functions_that_come_and_go_are_said(tmp_path: Path) -> None:
 
     (line,) = [line for line in log.read_text().splitlines() if "reloaded in" in line]
     assert line.endswith("function_app.py; added: fresh; removed: stuck")
+
+
+def test_new_processes_that_cannot_be_started_leave_the_old_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    app = write_app(tmp_path / "app", VERSION.replace("VERSION", "one"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        children = HostChildren(app, ["host", str(app)], listener, {})
+        try:
+            children.start()
+            children.wait_until_ready()
+            with monkeypatch.context() as full:
+                full.setattr(subprocess, "Popen", refuse)
+                (app / "function_app.py").write_text(VERSION.replace("VERSION", "two"))
+                until(lambda: looked(children) and "goes on" in capfd.readouterr().err)
+            assert get(children.facts["url"] + "/api/version").startswith("one")
+
+            (app / "function_app.py").write_text(VERSION.replace("VERSION", "three"))
+            url = children.facts["url"] + "/api/version"
+            until(lambda: looked(children) and get(url).startswith("three"))
+        finally:
+            children.ask_to_stop()
+            children.stop(time.monotonic() + STOP_SECONDS)
+
+
+def looked(children: HostChildren) -> bool:
+    """Look at them, as a supervisor does."""
+    children.refresh()
+    return True
 
 
 def test_a_timer_that_is_due_during_a_reload_fires_once(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ import asyncio
 import signal
 import threading
 import time
+import urllib.error
 import urllib.request
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
@@ -65,6 +67,79 @@ async def test_the_app_hears_who_left_and_may_still_send_when_all_is_stopped(
     assert "Executed 'Functions.left' (Succeeded" in text, text
     assert "Traceback" not in text
     assert "ERROR" not in text
+
+
+SENDS_LATE = """
+import json
+import os
+import time
+
+import azure.functions as func
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+
+
+@app.route(route="late")
+@app.generic_output_binding(arg_name="messages", type="signalR", hubName="chat")
+def late(req: func.HttpRequest, messages: func.Out[str]) -> str:
+    print("it has begun", flush=True)
+    while not os.path.exists("release"):
+        time.sleep(0.01)
+    messages.set(json.dumps({"target": "late", "arguments": []}))
+    return "sent"
+
+
+@app.route(route="new")
+def new(req: func.HttpRequest) -> str:
+    return "new"
+
+
+@app.timer_trigger(arg_name="timer", schedule="* * * * * *")
+@app.generic_output_binding(arg_name="messages", type="signalR", hubName="chat")
+def tick(timer: func.TimerRequest, messages: func.Out[str]) -> None:
+    messages.set(json.dumps({"target": "tick", "arguments": []}))
+"""
+
+
+async def test_what_an_app_has_begun_may_use_the_service_until_it_has_finished(
+    tmp_path: Path,
+) -> None:
+    app, log = write_app(tmp_path / "app", SENDS_LATE), tmp_path / "log"
+    heard = asyncio.Event()
+    with running("start", str(app), *FREE, cwd=tmp_path, log=log) as (process, facts):
+        urls = {each["name"]: each["url"] for each in facts["host"]["functions"]}
+        ann = client_of(facts["service"]["connectionString"], "ann")
+        ann.on("late")(heard.set)
+        ann.on("tick")(lambda: None)
+        async with ann:
+            begun = asyncio.create_task(asyncio.to_thread(status_of, urls["late"]))
+            await until(lambda: "it has begun" in log.read_text())
+            process.send_signal(signal.SIGINT)
+            await until(lambda: status_of(urls["new"]) == 503)
+            (app / "release").touch()
+            assert await begun == 200
+            await asyncio.wait_for(heard.wait(), STOP_SECONDS)
+        assert await asyncio.to_thread(process.wait, STOP_SECONDS) == 0
+
+    assert "ERROR" not in log.read_text()
+
+
+def status_of(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=STOP_SECONDS) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Look again and again until it is so."""
+    async with asyncio.timeout(STOP_SECONDS):
+        while True:
+            if await asyncio.to_thread(condition):
+                return
+            await asyncio.sleep(0.02)
 
 
 SLOW = """

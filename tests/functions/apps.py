@@ -98,14 +98,18 @@ async def call(
     async def send(message: Any) -> None:
         sent.append(message)
 
-    app = _apps.setdefault(host, create_app(host))
-    await app(scope, receive, send)
+    await app_of(host)(scope, receive, send)
     start, *rest = sent
     return Answer(
         start["status"],
         [(name.decode(), value.decode("latin-1")) for name, value in start["headers"]],
         b"".join(message["body"] for message in rest),
     )
+
+
+def app_of(host: Host) -> HostApp:
+    """The ASGI application that `call` asks."""
+    return _apps.setdefault(host, create_app(host))
 
 
 @dataclass(slots=True)

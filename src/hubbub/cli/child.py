@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from hubbub.cli.logformat import LogFormatter, LogHandler
@@ -20,6 +20,7 @@ from hubbub.cli.logformat import LogFormatter, LogHandler
 __all__ = [
     "HANDOVER",
     "LOG_LEVELS",
+    "REST",
     "inherit",
     "raise_file_limit",
     "report",
@@ -32,6 +33,7 @@ __all__ = [
 _MANY_FILES: Final = 1_048_576  # where there is no limit; the kernel's own default for one process
 # The variable that tells where processes that follow one another keep the schedules of timers.
 HANDOVER: Final = "HUBBUB_TIMERS_HANDOVER"
+REST: Final = b"rest\n"  # what a supervisor says through standard input, before it asks for the end
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -73,11 +75,11 @@ def inherit(fd: int) -> socket.socket:
     return listener
 
 
-def report(fd: int | None, facts: Mapping[str, Any]) -> None:
-    """Tell the supervisor, where there is one."""
+def report(fd: int | None, facts: Mapping[str, Any], *, is_last: bool = True) -> None:
+    """Tell the supervisor, where there is one. The pipe is closed where nothing more follows."""
     if fd is None:
         return
-    with os.fdopen(fd, "w", encoding="utf-8") as pipe:
+    with os.fdopen(fd, "w", encoding="utf-8", closefd=is_last) as pipe:
         pipe.write(json.dumps(facts) + "\n")
 
 
@@ -87,10 +89,11 @@ def say_stopping(number: int) -> None:
         print("Stopping; press Ctrl-C again to end at once.", file=sys.stderr, flush=True)
 
 
-def stop_with_parent(*inherited: int | None) -> None:
+def stop_with_parent(*inherited: int | None, told: Callable[[], None] = lambda: None) -> None:
     """End this process when its standard input ends: a supervisor that dies takes no leave.
 
-    What an app starts does not get the `inherited` descriptors: it would keep the port.
+    `told` is called, in a thread, when the supervisor says `REST`. What an app starts does not get
+    the `inherited` descriptors: it would keep the port.
     """
     for fd in inherited:
         if fd is not None:
@@ -98,7 +101,7 @@ def stop_with_parent(*inherited: int | None) -> None:
 
     def wait() -> None:
         while os.read(sys.stdin.fileno(), 1024):
-            pass
+            told()
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, name="parent", daemon=True).start()

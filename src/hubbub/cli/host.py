@@ -1,10 +1,12 @@
 """`hubbub host`: the function host alone, in processes that are replaced when the app changes."""
 
+import asyncio
 import gc
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,19 +153,37 @@ def _serve(options: Any, fd: int, ready_fd: int, log_level: str) -> None:
     from hubbub.functions.server import Ready, serve_host
 
     set_up_logging(log_level, invocations=InvocationFilter())
-    stop_with_parent(fd, ready_fd)
+    at_rest: list[Callable[[], None]] = []
+    stop_with_parent(fd, ready_fd, told=lambda: at_rest[0]())  # which is said to who is ready
     # What an app prints goes where its logs go: standard output is the supervisor's, for facts.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
     def ready(facts: Ready) -> None:
         gc.freeze()  # what is loaded by now stays, and need not be looked at again and again
-        report(ready_fd, {"ready": True, **_facts(facts)})
+        at_rest.append(partial(_rest, asyncio.get_running_loop(), facts.rest, ready_fd))
+        report(ready_fd, {"ready": True, **_facts(facts)}, is_last=False)
 
     try:
         uvloop.run(serve_host(options, inherit(fd), ready))
     except ConfigError as error:
         report(ready_fd, {"error": str(error)})
         sys.exit(1)
+
+
+def _rest(
+    loop: asyncio.AbstractEventLoop, rest: Callable[[], Awaitable[None]], ready_fd: int
+) -> None:
+    """Let the host rest, from a thread, and tell the supervisor when it does."""
+
+    async def tell() -> None:
+        await rest()
+        report(ready_fd, {"rests": True})
+
+    resting = tell()
+    try:
+        asyncio.run_coroutine_threadsafe(resting, loop)
+    except RuntimeError:  # the loop is closed: this process is at its end
+        resting.close()
 
 
 def _facts(ready: Any) -> dict[str, Any]:

@@ -103,6 +103,11 @@ class Programs:
             facts["host"] = _at(self._host.facts, origin(self._host.listener, name))
         return facts
 
+    def rest(self) -> None:
+        """Let the app finish what it has begun, before the service goes."""
+        if self._host is not None:
+            self._host.rest()
+
     def _default_key(self) -> str:
         if self._place.is_loopback:
             return EMULATOR_KEY

@@ -28,6 +28,7 @@ __all__ = ["HostChildren", "worker_count"]
 
 _MOST_WORKERS: Final = 10  # the original's limit
 _GRACE: Final = 15.0  # seconds from asking an old process to end to killing it
+_REST: Final = 6.0  # seconds that they have to finish; a process itself takes five at most
 _SOON: Final = 5.0  # seconds from a start that has failed to the next one, doubled each time
 _LATEST: Final = 300.0  # seconds
 _STEP: Final = 50  # milliseconds without a further change after which changes count as complete
@@ -101,6 +102,19 @@ class HostChildren:
         for child in self._current:
             if child.has_ended() and not self._is_broken:
                 self._start_again(child)
+
+    def rest(self) -> None:
+        """Let the processes begin nothing by themselves any more, and finish what they have begun.
+
+        What the app has begun may need the service, which ends before them.
+        """
+        self._stop_watching.set()
+        children = [*self._current, *self._leaving]
+        deadline = time.monotonic() + _REST
+        for child in children:
+            child.ask_to_rest()
+        for child in children:
+            child.wait_for_rest(deadline)
 
     def ask_to_stop(self) -> None:
         """Send SIGTERM to all processes."""

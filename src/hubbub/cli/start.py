@@ -66,7 +66,7 @@ def start(as_json: bool, **options: Any) -> None:
       hubbub start samples/qr-ping --address 0.0.0.0   # a phone on this network reaches it too
     """
     programs = Programs(StartOptions(**options))
-    with Supervisor(programs.children) as supervisor:
+    with Supervisor(programs.children, before_stop=programs.rest) as supervisor:
         if not supervisor.start():
             return
         facts = programs.facts()

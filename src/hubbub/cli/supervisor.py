@@ -13,9 +13,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import IO, Any, Final, Protocol
 
-from hubbub.cli.child import say_stopping
+from hubbub.cli.child import REST, say_stopping
 from hubbub.errors import ConfigError, HubbubError
 
 __all__ = ["STOP_TIMEOUT", "Child", "Supervised", "Supervisor"]
@@ -43,15 +44,25 @@ class Child:
         self._listener = listener
         self._env = env
         self._process: subprocess.Popen[bytes] | None = None
-        self._ready: IO[bytes] | None = None
-        self._ready_at = 0.0
+        self._words: IO[bytes] | None = None  # what the process tells
+        self._ready_at: float | None = None  # None: it is not
 
     def __repr__(self) -> str:
         return f"Child({self.name!r}, pid={self._process.pid if self._process else None})"
 
     def start(self) -> None:
-        """Start the process. `wait_until_ready` comes next."""
+        """Start the process. `wait_until_ready` comes next. Raises `HubbubError`."""
+        self._ready_at = None
+        try:
+            self._start()
+        except OSError as error:  # no memory, or too many processes or open files
+            raise HubbubError(
+                f"The {self.name} cannot be started: {error.strerror or error}."
+            ) from error
+
+    def _start(self) -> None:
         read_end, write_end = os.pipe()
+        words = open(read_end, "rb")  # noqa: SIM115  _release closes it
         try:
             self._process = subprocess.Popen(  # noqa: S603  its own program, its own options
                 [sys.executable, "-m", "hubbub", *self._arguments, "--ready-fd", str(write_end)],
@@ -63,26 +74,44 @@ class Child:
                 # Ctrl-C is for the supervisor, which then stops its children in order.
                 start_new_session=True,
             )
+        except BaseException:
+            words.close()
+            raise
         finally:
             os.close(write_end)
-        self._ready = open(read_end, "rb")  # noqa: SIM115  wait_until_ready closes it
+        self._words = words
 
     def wait_until_ready(self) -> None:
         """Wait for the child's word. Raises `ConfigError` with what it says is wrong."""
-        assert self._ready is not None
-        with self._ready, selectors.DefaultSelector() as selector:
-            selector.register(self._ready, selectors.EVENT_READ)
-            if not selector.select(_READY_TIMEOUT):
-                raise HubbubError(
-                    f"The {self.name} is not ready after {_READY_TIMEOUT:.0f} seconds."
-                )
-            line = self._ready.readline()
+        assert self._words is not None
+        if not self._has_said_something(_READY_TIMEOUT):
+            raise HubbubError(f"The {self.name} is not ready after {_READY_TIMEOUT:.0f} seconds.")
+        line = self._words.readline()
         if not line:
             raise HubbubError(f"The {self.name} ended before it was ready; its output says why.")
         self.facts = json.loads(line)
         if "error" in self.facts:
             raise ConfigError(self.facts["error"])
         self._ready_at = time.monotonic()
+
+    def ask_to_rest(self) -> None:
+        """Let the process begin nothing more by itself; it still answers what others tell it."""
+        if self._ready_at is not None:
+            assert self._process is not None
+            assert self._process.stdin is not None
+            with suppress(OSError):  # it has ended meanwhile
+                os.write(self._process.stdin.fileno(), REST)
+
+    def wait_for_rest(self, deadline: float) -> None:
+        """Wait until it has finished what it had begun, or the monotonic time `deadline`."""
+        if self._ready_at is not None:
+            self._has_said_something(max(0.0, deadline - time.monotonic()))  # or has ended
+
+    def _has_said_something(self, seconds: float) -> bool:
+        assert self._words is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._words, selectors.EVENT_READ)
+            return bool(selector.select(seconds))
 
     def has_ended(self) -> bool:
         """Whether the process is gone."""
@@ -95,7 +124,7 @@ class Child:
 
     def restart(self) -> None:
         """Start again after the process ended by itself; give up on one that keeps ending."""
-        quick = time.monotonic() - self._ready_at < _TOO_SOON
+        quick = self._ready_at is not None and time.monotonic() - self._ready_at < _TOO_SOON
         self.quick_deaths = self.quick_deaths + 1 if quick else 0
         if self.quick_deaths >= _MAX_QUICK_DEATHS:
             assert self._process is not None
@@ -144,6 +173,8 @@ class Child:
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.close()
+        if self._words is not None:
+            self._words.close()
 
 
 class Supervised(Protocol):
@@ -183,10 +214,17 @@ class Supervisor:
     """
 
     def __init__(
-        self, children: Sequence[Supervised], on_hangup: Callable[[], None] | None = None
+        self,
+        children: Sequence[Supervised],
+        on_hangup: Callable[[], None] | None = None,
+        before_stop: Callable[[], None] | None = None,
     ) -> None:
-        """`on_hangup` is called, before children are looked at, when SIGHUP has come."""
+        """`on_hangup` is called, before children are looked at, when SIGHUP has come.
+
+        `before_stop` is called before the first of them is asked to end.
+        """
         self._children = children
+        self._before_stop = before_stop
         self._on_hangup = on_hangup
         self._hangups = 0
         self._handled = [signal.SIGINT, signal.SIGTERM, signal.SIGCHLD]
@@ -205,6 +243,8 @@ class Supervisor:
 
     def __exit__(self, *_: object) -> None:
         say_stopping(self._first_signal)
+        if self._before_stop is not None:
+            self._before_stop()
         for child in self._children:
             child.ask_to_stop()
             child.stop(time.monotonic() + STOP_TIMEOUT)

@@ -52,6 +52,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _NO_NAMES = Values({})
 _NO_VALUES: Mapping[str, str] = {}
+_LOOK = 0.02  # seconds from one look at what still runs to the next
+_LOOKS = 250  # which makes five seconds, before a service is ended
+_STOPPING = Response(503, ((b"retry-after", b"1"),))
 _WEBHOOKS = "runtime/webhooks/signalr"
 
 
@@ -68,6 +71,7 @@ class HostApp:
         self._admin = Admin(host)
         self._limit = host.settings.max_outstanding_requests
         self._outstanding = 0
+        self._rests = False
         self._strangers = Strangers()
         concurrent = host.settings.max_concurrent_requests
         self._turns = asyncio.Semaphore(concurrent) if concurrent else None
@@ -105,6 +109,19 @@ class HostApp:
             await reply.whole(response)
         if "origin" in headers:
             self._strangers.look(headers, reply.headers)
+
+    async def rest(self) -> None:
+        """Refuse functions to all but services, and wait a while until nothing else runs.
+
+        It comes before the end of a service which then has the app to tell who has left, and which
+        what runs may need.
+        """
+        self._rests = True
+        await self._host.drain()
+        for _ in range(_LOOKS):
+            if not self._outstanding and not self._host.is_busy:
+                return
+            await asyncio.sleep(_LOOK)
 
     async def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The life of the host. It has no WebSockets."""
@@ -175,6 +192,8 @@ class HostApp:
             route.name, route.level, request.headers, request.query
         ):
             return UNAUTHORIZED
+        if self._rests:
+            return _STOPPING
         if self._limit is not None and self._outstanding >= self._limit:
             return Response(429, ((b"x-function-scaleout", b"1"),))
         self._outstanding += 1

@@ -254,10 +254,20 @@ class Host:
             self._watch.cancel()
         await self.pause()
 
+    @property
+    def grace_left(self) -> float:
+        """Seconds that what runs still has, after `drain`."""
+        return max(0.0, (self._drained_by or 0.0) - asyncio.get_running_loop().time())
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something runs that no request has asked for."""
+        return bool(self._background) or self.timers.is_running
+
     async def close(self) -> None:
         """Wait for what runs, as long as it is granted, and give up threads and connections."""
         await self.drain()
-        left = max(0.0, (self._drained_by or 0.0) - asyncio.get_running_loop().time())
+        left = self.grace_left
         if self._background:
             await asyncio.wait(self._background, timeout=left)
         await self.timers.drain(left)

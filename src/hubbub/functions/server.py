@@ -9,7 +9,7 @@ import importlib
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from uvicorn.config import Config
 from uvicorn.server import Server
 
 from hubbub.errors import ConfigError
-from hubbub.functions.app import create_app
+from hubbub.functions.app import HostApp, create_app
 from hubbub.functions.connections import DEFAULT_SETTING
 from hubbub.functions.host import FunctionInfo, Host, HostOptions, load_host
 from hubbub.functions.limitedhttp import LimitedHttp
@@ -66,6 +66,7 @@ class Ready:
     url: str  # how a browser on this machine reaches it
     functions: tuple[FunctionInfo, ...]
     warnings: tuple[str, ...]
+    rest: Callable[[], Awaitable[None]]  # answer services alone; it returns when all else has ended
     keys: str | None = None  # the folder with the keys, where they are asked for
 
 
@@ -103,7 +104,7 @@ async def serve_host(
             restart=_end if options.is_supervised else None,
         )
         host = prepare_host(root, local, sock.getsockname()[1], how)
-        server = _Server(host, sock, options.grace, ready)
+        server = _Server(host, sock, ready)
         watch = asyncio.create_task(_stop(server, stop)) if stop is not None else None
         watchdog = Watchdog(limit=host.settings.function_timeout)
         watchdog.start()
@@ -167,19 +168,18 @@ class _Server(Server):
         self,
         host: Host,
         sock: socket.socket,
-        grace: float,
         ready: Callable[[Ready], None] | None,
     ) -> None:
+        self._app = create_app(host)
         super().__init__(
             Config(
-                create_app(host),
+                self._app,
                 http=LimitedHttp,
                 ws="none",
                 lifespan="on",
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                timeout_graceful_shutdown=max(1, round(grace)),
             )
         )
         self._host = host
@@ -190,7 +190,7 @@ class _Server(Server):
         """Begin to answer, then say so."""
         await super().startup(sockets=sockets)
         if self._ready is not None and self.started:
-            self._ready(_facts(self._host, self._listening))
+            self._ready(_facts(self._host, self._app, self._listening))
         if self._host.sends:
             # The first invocation that talks to a service would wait for this import.
             await asyncio.to_thread(importlib.import_module, "hubbub.client.management")
@@ -198,6 +198,7 @@ class _Server(Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Fire no timer any more, then end as uvicorn does: what runs may finish."""
         await self._host.drain()
+        self.config.timeout_graceful_shutdown = max(1, round(self._host.grace_left))
         for server in self.servers:
             server.close()
         await self._hear_newcomers()
@@ -218,10 +219,11 @@ class _Server(Server):
         self.should_exit = True
 
 
-def _facts(host: Host, sock: socket.socket) -> Ready:
+def _facts(host: Host, app: HostApp, sock: socket.socket) -> Ready:
     address, port = sock.getsockname()[:2]
     local = address in {"127.0.0.1", "0.0.0.0", "::", "::1"}  # noqa: S104 - compared, not bound
     name = "localhost" if local else f"[{address}]" if ":" in address else address
     url = f"http://{name}:{port}"
     keys = str(host.keys().folder) if host.access.is_checked else None
-    return Ready(address, port, url, tuple(host.listing(url)), host.warnings, keys)
+    functions = tuple(host.listing(url))
+    return Ready(address, port, url, functions, host.warnings, app.rest, keys)

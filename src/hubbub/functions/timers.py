@@ -110,6 +110,11 @@ class Timers:
     def __repr__(self) -> str:
         return f"<Timers {len(self._timers)} timers, {len(self._running)} running>"
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a function runs that was due."""
+        return bool(self._running)
+
     def add(self, timer: Timer) -> None:
         """Take a timer up, before `start`."""
         self._timers.append(timer)
