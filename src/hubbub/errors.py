@@ -1,6 +1,13 @@
 """The errors of Hubbub, each named for whose fault it is; they decide nothing about the wire."""
 
-__all__ = ["ConfigError", "HubbubError", "ProtocolError", "ServiceError", "UpstreamError"]
+__all__ = [
+    "CallerError",
+    "ConfigError",
+    "HubbubError",
+    "ProtocolError",
+    "ServiceError",
+    "UpstreamError",
+]
 
 
 class HubbubError(Exception):
@@ -13,6 +20,16 @@ class ConfigError(HubbubError):
 
 class ProtocolError(HubbubError):
     """The peer's: it sent something that the wire does not allow."""
+
+
+class CallerError(ProtocolError):
+    """The client's that called a method of the app: it may not, or not like this.
+
+    One line of a log says it all, unless something else is its cause: the app is not at fault.
+    `connection_id` is the client's, `None` where it is not known.
+    """
+
+    connection_id: str | None = None
 
 
 class UpstreamError(HubbubError):

@@ -60,7 +60,7 @@ async def test_a_list_as_an_argument_is_json_in_an_expression(load: Load, servic
 
 
 async def test_arguments_that_cannot_be_read_are_the_error_of_who_has_passed_them(
-    load: Load, service: Service
+    load: Load, service: Service, log: pytest.LogCaptureFixture
 ) -> None:
     host = load(
         trigger(extra='parameterNames=["room"]'),
@@ -71,3 +71,4 @@ async def test_arguments_that_cannot_be_read_are_the_error_of_who_has_passed_the
     answer = await tell(host, body, X_ASRS_Signature=sign(key=service.key))
 
     assert completion(answer)["error"].startswith("The arguments cannot be read")
+    assert "'listen' was not called for connection c1: The arguments cannot be read" in log.text

@@ -153,6 +153,50 @@ async def test_what_does_not_fit_or_is_refused_becomes_the_invocations_error(
     assert (answer.status, answer.body) == (200, b"")
 
 
+@pytest.mark.parametrize(
+    ("method", "arguments", "options", "words"),
+    [
+        (
+            "add",
+            [],
+            {},
+            "ArgumentError: add takes 1 to 2 arguments (first, second), but was called",
+        ),
+        ("addPlainly", ["1"], {}, "ArgumentError: Argument 1 of addPlainly, 'first', does not fit"),
+        ("broadcast", ["hi"], {}, "RefusedError: broadcast needs the claim 'admin'"),
+        ("isSet", [], {"stream": True}, "StreamingError: The client attempted to invoke the"),
+    ],
+)
+async def test_what_a_client_does_wrong_is_one_line_with_its_connection(
+    load: Load,
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+    arguments: list[Any],
+    options: dict[str, Any],
+    words: str,
+) -> None:
+    host = load(APP, SETTINGS)
+
+    await tell(host, method, *arguments, **options)
+
+    (record,) = [each for each in caplog.records if "Executed 'Functions." in each.message]
+    assert record.levelname == "WARNING"
+    assert record.exc_info is None
+    assert f"): connection c1: {words}" in record.message
+
+
+async def test_what_the_app_does_wrong_has_its_traceback(
+    load: Load, caplog: pytest.LogCaptureFixture
+) -> None:
+    host = load(APP, SETTINGS)
+
+    await tell(host, "never")
+
+    (record,) = [each for each in caplog.records if "Executed 'Functions." in each.message]
+    assert record.levelname == "ERROR"
+    assert record.exc_info is not None
+
+
 async def test_a_client_whose_claims_suffice_gets_through(load: Load) -> None:
     host = load(APP, SETTINGS)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from hubbub.errors import HubbubError
+from hubbub.errors import CallerError, HubbubError
 from hubbub.functions.context import Context
 
 logger = logging.getLogger("hubbub.functions")
@@ -41,6 +41,8 @@ def log_end(
     context: Context, seconds: float, error: BaseException | None, *, raised_by_app: bool
 ) -> None:
     """One line for each invocation; what the app raised comes with its traceback.
+
+    What a client has done wrong is no fault of the app, and has none.
 
     People search logs for these words.
     """
@@ -80,10 +82,15 @@ def _log_failure(
 ) -> None:
     trace: Any = None
     words: object = error
-    if raised_by_app or not isinstance(error, HubbubError):
+    level = logging.ERROR
+    if isinstance(error, CallerError) and error.__cause__ is None:
+        level = logging.WARNING
+        words = f"connection {error.connection_id}: {type(error).__name__}: {error}"
+    elif raised_by_app or not isinstance(error, HubbubError):
         trace = (type(error), error, _from_app(error.__traceback__))
         words = f"{type(error).__name__}: {error}"
-    logger.error(
+    logger.log(
+        level,
         _FAILED,
         context.function_name,
         context.invocation_id,

@@ -138,7 +138,12 @@ class SignalRTriggers:
             try:
                 arguments = _named(listener.parameters, webhook)
             except _ArgumentError as error:
-                logger.error("'%s' was not called: %s", listener.plan.function.name, error)
+                logger.warning(
+                    "'%s' was not called for connection %s: %s",
+                    listener.plan.function.name,
+                    webhook.connection_id,
+                    error,
+                )
                 return Outcome(error=error)
             members = arguments | members
         return await invoke(listener.plan, text, Values(members))

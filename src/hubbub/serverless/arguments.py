@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from hubbub.errors import ConfigError, ProtocolError
+from hubbub.errors import CallerError, ConfigError
 
 __all__ = ["ArgumentError", "Parameters", "parameters_of", "plain"]
 
@@ -24,7 +24,7 @@ _POSITIONAL: Final = (
 _NODES: Final = (msgspec.inspect.Type, msgspec.inspect.Field)
 
 
-class ArgumentError(ProtocolError):
+class ArgumentError(CallerError):
     """A client has called a method with arguments that do not fit. It gets to read the message."""
 
 

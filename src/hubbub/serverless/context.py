@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from hubbub.errors import HubbubError, ProtocolError
+from hubbub.errors import CallerError, HubbubError, ProtocolError
 from hubbub.protocol.upstreamtext import format_claims, parse_claims
 from hubbub.protocol.webhooks import parse_stream_id
 
@@ -102,9 +102,12 @@ def current() -> InvocationContext | None:
 
 @contextmanager
 def entered(context: InvocationContext) -> Iterator[InvocationContext]:
-    """Make `context` the current one inside."""
+    """Make `context` the current one inside. What the caller has done wrong gets its connection."""
     token = _current.set(context)
     try:
         yield context
+    except CallerError as error:
+        error.connection_id = context.connection_id
+        raise
     finally:
         _current.reset(token)

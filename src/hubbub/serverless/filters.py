@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, TypeVar
 
-from hubbub.errors import ConfigError, HubbubError
+from hubbub.errors import CallerError, ConfigError
 from hubbub.serverless.context import InvocationContext
 
 __all__ = [
@@ -27,7 +27,7 @@ _ATTRIBUTE: Final = "__hubbub_checks__"
 _Target = TypeVar("_Target", bound=Callable[..., Any])
 
 
-class RefusedError(HubbubError):
+class RefusedError(CallerError):
     """A check does not let this client do this. The caller gets to read the message."""
 
 

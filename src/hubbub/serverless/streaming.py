@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, 
 from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from typing import Any, Final
 
-from hubbub.errors import HubbubError, ProtocolError, ServiceError
+from hubbub.errors import CallerError, HubbubError, ServiceError
 from hubbub.serverless.arguments import plain
 from hubbub.serverless.context import InvocationContext
 
@@ -32,7 +32,7 @@ _UNSENT: Final = "An item of the stream could not be sent."
 Listener = Callable[[], Any]
 
 
-class StreamingError(ProtocolError):
+class StreamingError(CallerError):
     """A client has called a stream by `invoke`, or something else by `stream`; or a send failed.
 
     The caller gets to read the message.
