@@ -1,7 +1,9 @@
 """Which service a command calls, and the one sentence that says why it could not be called."""
 
 import asyncio
+import json
 import socket
+from pathlib import Path
 
 import pytest
 from tests.cli.calling import invoke
@@ -54,6 +56,61 @@ def test_without_one_that_runs_here_a_command_asks_which(
     assert "Which service? Set AzureSignalRConnectionString, or pass --conn" in str(
         result.exception
     )
+
+
+def write_settings(text: str, name: str = chosen.SETTING) -> None:
+    """Make the current folder that of an app with this connection string."""
+    Path("local.settings.json").write_text(json.dumps({"Values": {name: text}}))
+
+
+async def test_in_the_folder_of_an_app_it_is_the_service_of_the_app(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with Running(ServiceSettings()) as service:
+        await service.connect("chat", "ann")
+        write_settings(service.connection_string, chosen.SETTING.lower())  # any case, as in .NET
+
+        result = await asyncio.to_thread(invoke, *LIST)
+
+    assert result.exit_code == 0
+    assert "ann" in result.stdout
+    assert result.stderr == (
+        f"hubbub: this is the service on {service.url}, of AzureSignalRConnectionString in "
+        "local.settings.json.\n"
+    )
+
+
+async def test_the_environment_goes_before_the_folder_of_an_app(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_settings("which is not read")
+    async with Running(ServiceSettings()) as service:
+        environment = {chosen.SETTING: service.connection_string}
+
+        result = await asyncio.to_thread(lambda: invoke(*LIST, **environment))
+
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("Endpoint=http://localhost", "AzureSignalRConnectionString in local.settings.json cannot"),
+        (
+            f"Endpoint=http://127.0.0.1;Port=NOBODY;AccessKey={EMULATOR_KEY};",
+            "correct AzureSignalRConnectionString in local.settings.json.",
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_setting_of_an_app_is_said_with_its_place(
+    nobody: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_settings(setting.replace("NOBODY", str(nobody)))
+
+    assert sentence in str(invoke(*LIST).exception)
 
 
 def test_something_else_on_that_port_is_not_taken_for_a_service(

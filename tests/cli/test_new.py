@@ -2,9 +2,11 @@
 
 import ast
 import json
+import shlex
 from pathlib import Path
 
 import pytest
+from tests.cli.calling import invoke
 from tests.cli.programs import run, running
 
 import hubbub.cli.new as command
@@ -24,6 +26,19 @@ def test_a_new_app_starts_as_it_is_without_a_warning(tmp_path: Path, template: s
         assert facts["host"]["warnings"] == []
 
     assert {"index", "negotiate", "script"} < names
+
+
+@pytest.mark.parametrize("name", ["my app", "it's", "-x", "a$b", "plain"])
+def test_the_command_to_start_it_is_one_that_a_shell_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = invoke("new", "--", name)
+
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("  hubbub start ")]
+    (path,) = shlex.split(line)[2:]
+    assert (tmp_path / path / "host.json").is_file()
+    assert not path.startswith("-")
 
 
 @pytest.mark.parametrize("template", TEMPLATES)

@@ -15,6 +15,7 @@ from tests.cli.programs import run, running, write_app
 from tests.e2e.running import clean_environment, end
 
 from hubbub.cli.keptkey import new_key
+from hubbub.cli.programs import _folder
 from hubbub.errors import ConfigError
 from hubbub.protocol.endpoints import format_connection_string, parse_connection_string
 
@@ -48,6 +49,20 @@ def port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         number: int = server.getsockname()[1]
     return number
+
+
+def test_a_folder_that_is_nearly_an_app_is_told_what_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(write_app(tmp_path / "app"))
+    assert _folder(None) == Path()
+    Path("host.json").unlink()
+    assert _folder(None) is None
+
+    assert capsys.readouterr().err == (
+        "hubbub: function_app.py is here, but no host.json, so this folder is not taken for an "
+        'app. Make one, with {"version": "2.0"} in it, or name the folder: `hubbub start .`.\n'
+    )
 
 
 @pytest.mark.parametrize("place", ["environment", "local.settings.json"])

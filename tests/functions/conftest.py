@@ -52,7 +52,7 @@ async def load(tmp_path: Path) -> AsyncIterator[Callable[..., Host]]:
         options: HostOptions = HostOptions(),  # noqa: B008
     ) -> Host:
         (tmp_path / "function_app.py").write_text(header + source)
-        for name, content in (files or {}).items():
+        for name, content in {"host.json": {"version": "2.0"}, **(files or {})}.items():
             text = content if isinstance(content, str) else json.dumps(content)
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text)

@@ -1,11 +1,12 @@
 """What is said of an app with a fault: the way to it, what to change, and what looks misspelled."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from hubbub.errors import ConfigError
-from hubbub.functions.host import Host
+from hubbub.functions.host import Host, load_host
 
 Load = Callable[..., Host]
 
@@ -110,6 +111,34 @@ async def test_an_option_that_is_missing_names_the_one_that_looks_like_it(load: 
     )
     (refusal,) = host.refused
     assert "needs a 'hubName'. Is 'hubnme' a slip of it?" in refusal.reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "advice"),
+    [
+        ("httpTriger", " Did you mean 'httpTrigger'?"),
+        ("singalRTrigger", " Did you mean 'signalRTrigger'?"),
+        ("timer", ""),  # of which nobody can say that it is a slip
+        ("magic", ""),
+    ],
+)
+async def test_a_misspelled_type_of_a_binding_is_told_the_nearest_one(
+    load: Load, kind: str, advice: str
+) -> None:
+    host = load(HELLO + f'\n@app.generic_trigger(arg_name="e", type="{kind}")\ndef other(e): ...\n')
+    (refusal,) = host.refused
+    assert refusal.reason.endswith(f"the binding extension is installed.{advice}")
+
+
+async def test_an_app_without_host_json_is_told_so_and_runs(load: Load, tmp_path: Path) -> None:
+    (load(HELLO).root / "host.json").unlink()
+
+    host = load_host(tmp_path, {})
+
+    assert [function.name for function in host.functions] == ["hello"]
+    (warning,) = host.warnings
+    assert warning.startswith(f"There is no host.json in {tmp_path}, so the defaults hold.")
+    await host.close()
 
 
 async def test_where_all_functions_are_refused_that_is_said(load: Load) -> None:

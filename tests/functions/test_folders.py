@@ -31,7 +31,7 @@ async def write(tmp_path: Path) -> Any:
     hosts: list[Host] = []
 
     def write_app(files: dict[str, Any], settings: dict[str, str] | None = None) -> Host:
-        for name, content in files.items():
+        for name, content in {"host.json": {"version": "2.0"}, **files}.items():
             path = tmp_path / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content if isinstance(content, str) else json.dumps(content))

@@ -52,6 +52,7 @@ def root(tmp_path: Path) -> Iterator[Path]:
     for name in ("FUNCTIONS_WORKER_RUNTIME", "GREETING", "WEBSITE_HOSTNAME"):
         os.environ.pop(name, None)
     (tmp_path / "function_app.py").write_text(HEADER + APP)
+    (tmp_path / "host.json").write_text('{"version": "2.0"}')
     (tmp_path / "local.settings.json").write_text(
         '{"Values": {"GREETING": "hi", "FUNCTIONS_WORKER_RUNTIME": "python"}}'
     )

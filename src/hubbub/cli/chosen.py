@@ -1,4 +1,4 @@
-"""Which service a command calls: by option, by environment, or the one that runs on this machine.
+"""Which service a command calls: by option, environment or app, or the one that runs here.
 
 It also says what went wrong in a call, with the place of the setting that is to be changed.
 """
@@ -6,6 +6,7 @@ It also says what went wrong in a call, with the place of the setting that is to
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import click
@@ -13,6 +14,7 @@ from click.core import ParameterSource
 
 from hubbub.cli.asking import is_service
 from hubbub.errors import ConfigError, ServiceError
+from hubbub.functions.settings import LOCAL_FILE, AppSettings, read_local_settings
 from hubbub.protocol.endpoints import Endpoint, format_connection_string, parse_connection_string
 from hubbub.service.settings import EMULATOR_KEY
 
@@ -34,16 +36,30 @@ class Chosen:
 
         Raises `ConfigError` where there is none, or where it cannot be read.
         """
-        if self.text:
+        named = self._named()
+        if named.text:
             try:
-                return parse_connection_string(self.text)
+                endpoint = parse_connection_string(named.text)
             except ConfigError as error:
-                raise ConfigError(f"{self.where} cannot be used: {error}") from None
+                raise ConfigError(f"{named.where} cannot be used: {error}") from None
+            if not self.text:
+                click.echo(
+                    f"hubbub: this is the service on {endpoint.url}, of {named.where}.", err=True
+                )
+            return endpoint
         url = _EMULATOR_URL
         if not is_service(url):
             raise ConfigError(f"Which service? Set {SETTING}, or {otherwise}.")
         click.echo(f"hubbub: no {SETTING} is set, so this is the service on {url}.", err=True)
         return parse_connection_string(format_connection_string(url, EMULATOR_KEY))
+
+    def _named(self) -> "Chosen":
+        """What was given, else what the app in the current folder would use."""
+        if self.text:
+            return self
+        local = read_local_settings(Path())
+        text = local.connection_strings.get(SETTING) or AppSettings(local.values).find(SETTING)
+        return Chosen(text, f"{SETTING} in {LOCAL_FILE}") if text else self
 
     @contextmanager
     def explained(self, url: str) -> Iterator[None]:
@@ -56,7 +72,8 @@ class Chosen:
             ) from error
 
     def _explain(self, error: ServiceError, url: str) -> str:
-        setting = self.where if self.text else f"{SETTING}, which is not set,"
+        named = self._named()
+        setting = named.where if named.text else f"{SETTING}, which is not set,"
         if error.status is None:
             return (
                 f"{error} Start a service with `hubbub start`, or correct {setting}."
@@ -85,6 +102,6 @@ connection_option: Final = click.option(
     "chosen",
     envvar=SETTING,
     callback=_choose,
-    help=f"The service to call. Default: the environment's {SETTING}, else the emulator's if it "
-    "runs on this machine.",
+    help=f"The service to call. Default: {SETTING} of the environment, else of {LOCAL_FILE} in "
+    "this folder, else the emulator's service if it runs on this machine.",
 )

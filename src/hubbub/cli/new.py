@@ -4,6 +4,7 @@ What it writes deploys to Azure as it is.
 """
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Final
@@ -44,10 +45,16 @@ def new(name: Path, template: str) -> None:
         write_app(name, template)
     except OSError as error:
         raise ConfigError(f"The app cannot be written to {name}: {error.strerror}.") from error
-    click.echo(f"{name} is a function app now. Start it:\n\n  hubbub start {name}\n")
+    click.echo(f"{name} is a function app now. Start it:\n\n  hubbub start {quoted(name)}\n")
     if template == "qr":
         click.echo("It draws the code with segno, which Hubbub brings along.")
     click.echo("Then open http://localhost:7071/api/index.")
+
+
+def quoted(path: Path) -> str:
+    """A path as a shell takes it for one argument, and a command for no option."""
+    text = shlex.quote(str(path))
+    return f"./{text}" if text.startswith("-") else text
 
 
 def write_app(folder: Path, template: str) -> None:

@@ -20,13 +20,14 @@ from hubbub.cli.supervisor import Child, Supervised
 from hubbub.cli.upstreamoptions import settings_path
 from hubbub.cli.workers import Workers, listen_for
 from hubbub.errors import ConfigError
-from hubbub.functions.settings import LocalSettings, read_local_settings, with_overrides
+from hubbub.functions.settings import HOST_FILE, LocalSettings, read_local_settings, with_overrides
 from hubbub.protocol.endpoints import parse_connection_string
 from hubbub.service.settings import EMULATOR_KEY, ServiceSettings
 
 __all__ = ["Programs", "StartOptions"]
 
 _WEBHOOKS: Final = "/runtime/webhooks/signalr"  # where a function host takes events
+_SCRIPT: Final = "function_app.py"  # which most apps have
 _SYSTEM_KEY: Final = "HUBBUB_SYSTEM_KEY"  # the variable that tells the service the host's key
 
 
@@ -219,7 +220,14 @@ def _folder(app: Path | None) -> Path | None:
     """The app's folder; without one the current folder where it is an app, else none."""
     if app is None:
         here = Path()
-        return here if (here / "host.json").is_file() else None
+        if (here / HOST_FILE).is_file():
+            return here
+        if (here / _SCRIPT).is_file():
+            _say(
+                f"{_SCRIPT} is here, but no {HOST_FILE}, so this folder is not taken for an app. "
+                'Make one, with {"version": "2.0"} in it, or name the folder: `hubbub start .`.'
+            )
+        return None
     if not app.is_dir():
         raise ConfigError(f"{app} is not a folder. Name the folder of a function app.")
     return app

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -201,5 +202,12 @@ def _check_types(bindings: tuple[Binding, ...]) -> None:
         names = ", ".join(f"'{kind}'" for kind in unknown)
         raise FunctionError(
             f"The binding type(s) {names} are not registered. Please ensure the type is correct "
-            "and the binding extension is installed."
+            f"and the binding extension is installed.{_meant(unknown)}"
         )
+
+
+def _meant(unknown: Iterable[str]) -> str:
+    """A sentence with the types that misspelled ones may have been to be, if there are any."""
+    near = [get_close_matches(kind.lower(), _SPELLING, n=1, cutoff=0.75) for kind in unknown]
+    names = " and ".join(f"'{_SPELLING[found[0]]}'" for found in near if found)
+    return f" Did you mean {names}?" if names else ""

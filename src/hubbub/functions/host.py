@@ -28,6 +28,7 @@ from hubbub.functions.principal import TRUST_SETTING
 from hubbub.functions.request import BODY_LIMIT
 from hubbub.functions.routes import RouteTable, build_routes
 from hubbub.functions.settings import (
+    HOST_FILE,
     AppSettings,
     HostSettings,
     LocalSettings,
@@ -293,7 +294,7 @@ def load_host(
     """
     root = root.absolute()
     local = read_local_settings(root) if local is None else local
-    warnings = merge_local_settings(local, environ)
+    warnings = [*_no_host_file(root), *merge_local_settings(local, environ)]
     settings = AppSettings(environ, local.values)
     return Host(
         root,
@@ -313,6 +314,16 @@ def read_cors(local: LocalSettings, settings: AppSettings) -> CorsPolicy:
     plain = text.translate(str.maketrans("", "", '[]"'))  # a JSON array of origins
     origins = parse_origins(plain, "CORS_ALLOWED_ORIGINS")
     return CorsPolicy(frozenset(origins), settings.is_true("CORS_SUPPORT_CREDENTIALS"))
+
+
+def _no_host_file(root: Path) -> list[str]:
+    if (root / HOST_FILE).is_file():
+        return []
+    warning = (
+        f"There is no {HOST_FILE} in {root}, so the defaults hold. Azure's tools take no folder "
+        'without one for an app. Make one, with {"version": "2.0"} in it.'
+    )
+    return [warning]
 
 
 def _no_functions(refused: Sequence[Refusal]) -> str:
