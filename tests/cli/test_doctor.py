@@ -151,6 +151,42 @@ def test_a_port_that_somebody_else_has_is_a_problem(app: Path) -> None:
     assert "pass --port with another port" in only(of_host)
 
 
+def look(*arguments: str) -> list[str]:
+    """All that is said, each on one line, with the ports that the settings say."""
+    report = json.loads(invoke("doctor", "--json", *arguments).stdout)
+    return [f"{check['check']}: {check['text']} {check['change']}" for check in report["checks"]]
+
+
+def test_the_ports_of_the_settings_are_looked_at(app: Path, port: int) -> None:
+    text = f"Endpoint=http://localhost;Port={port};AccessKey={EMULATOR_KEY};"
+    with answering(status=404) as url:
+        host = {"LocalHttpPort": urlsplit(url).port, "LocalHttpAddress": "127.0.0.1"}
+        document = {"Values": {SETTING: text}, "Host": host}
+        (app / "local.settings.json").write_text(json.dumps(document))
+        said = look()
+
+    assert f"port: Port {port} is free for a Hubbub service. None" in said
+    assert any(f"port: Port {host['LocalHttpPort']}, which a Hubbub func" in each for each in said)
+
+
+def test_a_service_on_another_machine_says_nothing_of_ports_here(app: Path, port: int) -> None:
+    text = f"Endpoint=https://hub.invalid;Port=12345;AccessKey={OTHER_KEY};"
+    (app / "local.settings.json").write_text(json.dumps({"Values": {SETTING: text}}))
+
+    assert not any(each.startswith("port: Port 12345") for each in look("--port", str(port)))
+
+
+def test_an_address_that_is_not_this_machines_is_a_problem(app: Path) -> None:
+    document = {"Host": {"LocalHttpAddress": "192.0.2.1"}}  # which nobody has
+    (app / "local.settings.json").write_text(json.dumps(document))
+
+    said = only(examine()[1])
+
+    assert said.startswith("address: 192.0.2.1 is no address of this machine. Pass --address")
+    assert "'Host.LocalHttpAddress' in local.settings.json" in said
+    assert examine("--address", "127.0.0.1") == (0, [])
+
+
 def test_a_connection_string_that_cannot_be_read_is_a_problem(app: Path) -> None:
     status, problems = examine(**{SETTING: "Endpoint=http://localhost"})
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-__all__ = ["HOST", "SERVICE", "Answer", "ask", "is_service", "occupant"]
+__all__ = ["HOST", "SERVICE", "Answer", "ask", "is_service", "occupant", "reachable"]
 
 SERVICE: Final = "a Hubbub service"
 HOST: Final = "a Hubbub function host"
@@ -48,15 +48,20 @@ def ask(
 
 def occupant(address: str, port: int) -> str | None:
     """Who listens on a port of this machine, `None` if nobody does."""
-    name = "localhost" if address in {"0.0.0.0", "::"} else address  # noqa: S104  not bound
-    host = f"[{name}]" if ":" in name else name
     try:
-        said = ask(f"http://{host}:{port}/", patience=_LOOK_SECONDS).body
+        said = ask(f"http://{reachable(address)}:{port}/", patience=_LOOK_SECONDS).body
     except ConnectionRefusedError:
         return None
     except OSError:
         return _OTHER
     return next((who for mark, who in _MARKS.items() if mark in said), _OTHER)
+
+
+def reachable(address: str) -> str:
+    """How an address that something listens on is written where this machine calls it."""
+    if address in {"0.0.0.0", "::"}:  # noqa: S104  not bound
+        return "localhost"
+    return f"[{address}]" if ":" in address else address
 
 
 def is_service(url: str) -> bool:

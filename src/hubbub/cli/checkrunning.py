@@ -10,22 +10,36 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import urlsplit
 
-from hubbub.cli.asking import HOST, Answer, ask, occupant
+from hubbub.cli.asking import HOST, Answer, ask, occupant, reachable
 from hubbub.cli.checksettings import Named
 from hubbub.cli.finding import Finding, fine, problem
+from hubbub.cli.network import listen
+from hubbub.errors import ConfigError
+from hubbub.functions.settings import LOCAL_FILE
 from hubbub.protocol.endpoints import Endpoint
 from hubbub.protocol.tokens import issue_rest_token
 from hubbub.protocol.upstreamtemplate import Template
 from hubbub.service.settings import is_loopback
 
-__all__ = ["host", "port", "service", "upstream"]
+__all__ = ["address", "host", "port", "service", "upstream"]
 
 _MOST_SKEW: Final = 60.0  # seconds; tokens are refused from five minutes on
 
 
-def port(number: int, wanted: str, option: str) -> Finding:
+def address(given: str) -> Finding | None:
+    """What is wrong with where programs are to listen, `None` where nothing is."""
+    try:
+        listen(given, 0, option="--address").close()
+    except ConfigError as error:
+        return problem(
+            "address", str(error), f"Or correct 'Host.LocalHttpAddress' in {LOCAL_FILE}."
+        )
+    return None
+
+
+def port(where: str, number: int, wanted: str, option: str) -> Finding:
     """Whether a port is free, or has who should have it."""
-    who = occupant("127.0.0.1", number)
+    who = occupant(where, number)
     if who is None:
         return fine("port", f"Port {number} is free for {wanted}.")
     if who == wanted:
@@ -58,15 +72,16 @@ def service(named: Named) -> Iterator[Finding]:
         yield _key(named, endpoint)
 
 
-def host(number: int) -> Iterator[Finding]:
+def host(where: str, number: int) -> Iterator[Finding]:
     """Whether a function host runs, and which functions it has refused."""
-    who = occupant("127.0.0.1", number)
+    who = occupant(where, number)
+    url = f"http://{reachable(where)}:{number}"
     if who != HOST:
         yield fine("host", "No function host runs here; `hubbub start APP` starts one.")
         return
-    yield fine("host", f"A function host answers on http://localhost:{number}.")
+    yield fine("host", f"A function host answers on {url}.")
     try:
-        status = json.loads(ask(f"http://localhost:{number}/admin/host/status").body)
+        status = json.loads(ask(f"{url}/admin/host/status").body)
         errors = status["errors"]
     except (OSError, ValueError, KeyError, TypeError):
         return  # where keys are asked for, it does not tell

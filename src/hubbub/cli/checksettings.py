@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from hubbub.cli.chosen import SETTING
 from hubbub.cli.finding import Finding, fine, problem
@@ -14,7 +15,7 @@ from hubbub.errors import ConfigError
 from hubbub.functions.settings import LOCAL_FILE, LocalSettings, read_local_settings
 from hubbub.protocol.endpoints import Endpoint, parse_connection_string
 from hubbub.protocol.upstreamsettings import UpstreamSettings
-from hubbub.service.settings import EMULATOR_KEY
+from hubbub.service.settings import EMULATOR_KEY, is_loopback
 from hubbub.service.upstream.source import read_upstream_file
 
 __all__ = ["Named", "connection_strings", "local_settings", "upstream_settings"]
@@ -31,6 +32,12 @@ class Named:
     def is_emulator(self) -> bool:
         """Whether it is whichever service `hubbub start` would start on this machine."""
         return self.endpoint.access_key == EMULATOR_KEY
+
+    @property
+    def port_here(self) -> int | None:
+        """The port of a service on this machine, `None` where it is on another."""
+        address = urlsplit(self.endpoint.url)
+        return address.port if is_loopback(address.hostname or "") else None
 
 
 def local_settings(app: Path) -> tuple[LocalSettings, list[Finding]]:

@@ -22,7 +22,14 @@ __all__ = ["doctor"]
 @click.command()
 @click.argument("app", type=click.Path(path_type=Path, file_okay=False), default=Path())
 @click.option("--port", type=int, help="The host's. Default: local.settings.json's, else 7071.")
-@click.option("--service-port", default=8888, show_default=True, help="The service's.")
+@click.option(
+    "--service-port",
+    type=int,
+    help="The service's. Default: that of a connection string for this machine, else 8888.",
+)
+@click.option(
+    "--address", help="Where both listen. Default: local.settings.json's, else 127.0.0.1."
+)
 @click.option(
     "--connection-string", help="The service to look at. Default: what the app would use."
 )
@@ -37,7 +44,8 @@ __all__ = ["doctor"]
 def doctor(
     app: Path,
     port: int | None,
-    service_port: int,
+    service_port: int | None,
+    address: str | None,
     connection_string: str | None,
     settings_file: Path | None,
     as_json: bool,
@@ -47,18 +55,10 @@ def doctor(
     APP is the folder of a function app, by default this one. The exit status is 1 where there is a
     problem.
     """
-    findings = list(_look(app, port, service_port, connection_string, settings_file))
+    findings = list(_look(app, port, service_port, address, connection_string, settings_file))
     problems = [finding for finding in findings if finding.is_problem]
     if as_json:
-        checks = [
-            {
-                "check": each.check,
-                "ok": not each.is_problem,
-                "text": each.text,
-                "change": each.change,
-            }
-            for each in findings
-        ]
+        checks = [_facts(finding) for finding in findings]
         click.echo(json.dumps({"ok": not problems, "checks": checks}))
     else:
         click.echo("\n".join(_lines(findings)))
@@ -70,7 +70,8 @@ def doctor(
 def _look(
     app: Path,
     port: int | None,
-    service_port: int,
+    service_port: int | None,
+    address: str | None,
     connection_string: str | None,
     settings_file: Path | None,
 ) -> Iterator[Finding]:
@@ -79,20 +80,27 @@ def _look(
     yield from found
     named, found = connection_strings(connection_string, os.environ, local)
     yield from found
-    host_port = next(number for number in (port, local.port, 7071) if number is not None)
-    for number, wanted, option in (
-        (service_port, SERVICE, "--service-port"),
-        (host_port, HOST, "--port"),
-    ):
-        if number:
-            yield checkrunning.port(number, wanted, option)
+    address = address or local.address or "127.0.0.1"
+    host_port = _first(port, local.port, 7071)
+    own_port = _first(service_port, named.port_here if named is not None else None, 8888)
+    wrong = checkrunning.address(address)
+    if wrong is not None:
+        yield wrong
+    else:
+        if own_port:
+            yield checkrunning.port(address, own_port, SERVICE, "--service-port")
+        if host_port:
+            yield checkrunning.port(address, host_port, HOST, "--port")
+            yield from checkrunning.host(address, host_port)
     if named is not None:
         yield from checkrunning.service(named)
-    if host_port:
-        yield from checkrunning.host(host_port)
     settings, found = upstream_settings(settings_path(settings_file))
     yield from found
     yield from filter(None, map(checkrunning.upstream, settings.templates))
+
+
+def _first(*numbers: int | None) -> int:
+    return next(number for number in numbers if number is not None)
 
 
 def _facts(finding: Finding) -> dict[str, Any]:
