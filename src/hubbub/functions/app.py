@@ -38,6 +38,7 @@ from hubbub.functions.request import (
 )
 from hubbub.functions.response import FAILED, NO_CONTENT, NOT_FOUND, Response
 from hubbub.functions.routes import Route, decode_path
+from hubbub.functions.threads import PoolFullError
 from hubbub.functions.waiting import while_waited_for
 from hubbub.functions.webhook import refusal
 from hubbub.functions.webtypes import serve_typed
@@ -54,7 +55,7 @@ _NO_NAMES = Values({})
 _NO_VALUES: Mapping[str, str] = {}
 _LOOK = 0.02  # seconds from one look at what still runs to the next
 _LOOKS = 250  # which makes five seconds, before a service is ended
-_STOPPING = Response(503, ((b"retry-after", b"1"),))
+_BUSY = Response(503, ((b"retry-after", b"1"),))
 _WEBHOOKS = "runtime/webhooks/signalr"
 
 
@@ -193,7 +194,7 @@ class HostApp:
         ):
             return UNAUTHORIZED
         if self._rests:
-            return _STOPPING
+            return _BUSY
         if self._limit is not None and self._outstanding >= self._limit:
             return Response(429, ((b"x-function-scaleout", b"1"),))
         self._outstanding += 1
@@ -259,7 +260,7 @@ class HostApp:
             return await self._stream(request, context, serve)
         outcome = await self._host.invoker.run(plan, call.request(), data, context)
         if outcome.error is not None:
-            return FAILED
+            return _failure(outcome.error)
         for encoded in outcome.outputs.values():
             if isinstance(encoded, Response):
                 return encoded
@@ -277,7 +278,7 @@ class HostApp:
             return Response(413)
         if outcome is DONE:
             return None
-        return NO_CONTENT if outcome.error is None else FAILED
+        return NO_CONTENT if outcome.error is None else _failure(outcome.error)
 
 
 class _Request:
@@ -330,6 +331,11 @@ class _Request:
     def base(self) -> str:
         """The address of this host as the client has written it."""
         return format_base(self.scope, self.headers)
+
+
+def _failure(error: BaseException) -> Response:
+    """What is answered for an invocation that has failed: why, the log alone says."""
+    return _BUSY if isinstance(error, PoolFullError) else FAILED
 
 
 def _is_loopback(host: str) -> bool:

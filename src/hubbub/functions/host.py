@@ -39,6 +39,7 @@ from hubbub.functions.settings import (
 )
 from hubbub.functions.spelling import unknown_options
 from hubbub.functions.state import MemoryStore, SqliteStore
+from hubbub.functions.threads import SETTING as THREADS
 from hubbub.functions.threads import ThreadPool
 from hubbub.functions.timers import Timer, Timers, build_timer, local_zone
 from hubbub.functions.warmup import warmup_context
@@ -97,7 +98,7 @@ class Host:
         self.homepage = not settings.is_true("AzureWebJobsDisableHomepage")
         self.trusts_principal = settings.is_true(TRUST_SETTING)
         self.connections = Connections(settings, options.credential)
-        self._pool = ThreadPool(_number(settings, "PYTHON_THREADPOOL_THREAD_COUNT", _threads()))
+        self._pool = ThreadPool(_number(settings, THREADS, _threads()), self.restart)
         self.invoker = Invoker(self._pool, host.function_timeout)
         self.signalr = SignalRTriggers(settings, self.connections)
         self.access = Access(self.keys() if options.checks_keys else None)

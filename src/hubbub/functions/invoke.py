@@ -20,7 +20,7 @@ from hubbub.functions.deadline import Deadline, Deadlines
 from hubbub.functions.expressions import BindingData
 from hubbub.functions.function import RETURN, Function, InvocationError
 from hubbub.functions.invocationlog import log_begin, log_end
-from hubbub.functions.threads import ThreadPool
+from hubbub.functions.threads import PoolFullError, ThreadPool
 from hubbub.functions.timespan import format_seconds
 
 logger = logging.getLogger("hubbub.functions")
@@ -110,7 +110,7 @@ class Invoker:
                 except BaseException as error:
                     if _is_ours(error):
                         raise
-                    return Outcome(error=error, raised_by_app=True)
+                    return Outcome(error=error, raised_by_app=not isinstance(error, PoolFullError))
         except TimeoutError:
             return Outcome(error=self._too_long(context))
 

@@ -61,7 +61,7 @@ class Watchdog:
                 "An async function has blocked all others for %.0f seconds. Await what takes "
                 "long, or write the function with `def`. It is here:\n%s",
                 self._patience,
-                _stack(thread),
+                stack_of(thread),
             )
             if self._limit is None:
                 turned.wait()
@@ -74,7 +74,7 @@ class Watchdog:
                 return
 
 
-def _stack(thread: int) -> str:
+def stack_of(thread: int) -> str:
     """Where a thread is, innermost line last."""
     frame = sys._current_frames().get(thread)
     return "".join(traceback.format_stack(frame)[-4:]).rstrip() if frame is not None else ""

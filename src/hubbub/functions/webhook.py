@@ -22,6 +22,7 @@ from hubbub.functions.function import Function, FunctionError, InvocationError
 from hubbub.functions.invoke import Outcome
 from hubbub.functions.response import Response
 from hubbub.functions.settings import AppSettings
+from hubbub.functions.threads import PoolFullError
 from hubbub.protocol import challenge
 from hubbub.protocol.codec import JSON
 from hubbub.protocol.webhooks import (
@@ -245,6 +246,8 @@ def _plain(value: Any) -> Any:
 def _response(webhook: Webhook, outcome: Outcome) -> Response:
     """Status and body by the kind of event. There is no content type."""
     if webhook.invocation is None:
+        if isinstance(outcome.error, PoolFullError):
+            return Response(503)  # nobody is refused for it, and it may be told again
         refused = webhook.event.lower() == CONNECTED and outcome.error is not None
         return Response(403 if refused else 200)
     if not webhook.wants_answer:
