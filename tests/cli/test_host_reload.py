@@ -14,7 +14,9 @@ from tests.cli.programs import running, write_app
 from tests.cli.test_host import HEADER, VERSION, get, until
 from tests.e2e.running import STOP_SECONDS
 
-from hubbub.cli.reload import HostChildren
+from hubbub.cli.reload import HostChildren, _Looks
+from hubbub.functions.settings import HostSettings
+from hubbub.functions.sources import Sources
 
 TICKING = HEADER + (
     "\n\nfrom pathlib import Path\nFILE = Path(__file__).parent.parent / 'ticks'\n"
@@ -84,6 +86,24 @@ def looked(children: HostChildren) -> bool:
     """Look at them, as a supervisor does."""
     children.refresh()
     return True
+
+
+def test_looks_that_take_long_are_seldom_and_see_what_has_changed(tmp_path: Path) -> None:
+    class SlowSources(Sources):
+        def look(self) -> dict[str, tuple[int, int]]:
+            time.sleep(0.04)
+            return super().look()
+
+    app = write_app(tmp_path / "app")
+    sources = SlowSources(app, HostSettings())
+    looks = _Looks(sources, sources.look())
+    assert looks.is_due
+    assert looks.changes() == set()
+    assert looks.pause >= 2
+    assert not looks.is_due
+
+    (app / "new.py").write_text("")
+    assert looks.changes() == {str(app / "new.py")}
 
 
 def test_a_timer_that_is_due_during_a_reload_fires_once(tmp_path: Path) -> None:

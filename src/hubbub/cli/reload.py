@@ -4,6 +4,7 @@ The new processes are ready before the old ones are asked to end, so no request 
 new code does not load, the old code goes on.
 """
 
+import math
 import os
 import signal
 import socket
@@ -34,7 +35,9 @@ _LATEST: Final = 300.0  # seconds
 _STEP: Final = 50  # milliseconds without a further change after which changes count as complete
 _DEBOUNCE: Final = 300  # milliseconds after which they do anyway
 _TURN: Final = 250  # milliseconds after which the watch comes round without a change
-_TURNS_BETWEEN_LOOKS: Final = 4  # a network drive, for one, does not tell what changes
+_BETWEEN_LOOKS: Final = 1.0  # seconds; a network drive, for one, does not tell what changes
+_SELDOM: Final = 50  # times what a look takes, until the next one: they use 2 % of a core at most
+_MOST_BETWEEN_LOOKS: Final = 30.0  # seconds
 
 
 class HostChildren:
@@ -214,36 +217,26 @@ class HostChildren:
         # Imported late: `--no-reload` does without it.
         import watchfiles
 
-        known = before
+        look = _Looks(self._sources, before)
         try:
-            for turn, changes in enumerate(
-                watchfiles.watch(
-                    self._sources.root,
-                    watch_filter=lambda _, path: path in self._sources,
-                    stop_event=self._stop_watching,
-                    step=_STEP,
-                    debounce=_DEBOUNCE,
-                    rust_timeout=_TURN,
-                    yield_on_timeout=True,
-                    raise_interrupt=False,
-                    ignore_permission_denied=True,
-                )
+            for changes in watchfiles.watch(
+                self._sources.root,
+                watch_filter=lambda _, path: path in self._sources,
+                stop_event=self._stop_watching,
+                step=_STEP,
+                debounce=_DEBOUNCE,
+                rust_timeout=_TURN,
+                yield_on_timeout=True,
+                raise_interrupt=False,
+                ignore_permission_denied=True,
             ):
-                if changes or turn % _TURNS_BETWEEN_LOOKS == 0:
+                if changes or look.is_due:
                     # What changed before the watch began, or is not told, is seen by looking.
-                    known = self._compare(known, {path for _, path in changes})
+                    self._note({path for _, path in changes} | look.changes())
         except (OSError, RuntimeError) as error:
             _say(f"changes of the app are looked for once a second, as none are told ({error}).")
-            while not self._stop_watching.wait(1.0):
-                known = self._compare(known, set())
-
-    def _compare(
-        self, known: Mapping[str, tuple[int, int]], told: set[str]
-    ) -> Mapping[str, tuple[int, int]]:
-        """Note what is told and what a look finds changed; return what there is by now."""
-        found = self._sources.look()
-        self._note(told | {path for path, _ in known.items() ^ found.items()})
-        return found
+            while not self._stop_watching.wait(look.pause):
+                self._note(look.changes())
 
     def _note(self, paths: set[str]) -> None:
         for path in paths:
@@ -251,6 +244,29 @@ class HostChildren:
         if paths:
             # As if a process had ended: the supervisor looks at its children again.
             signal.raise_signal(signal.SIGCHLD)
+
+
+class _Looks:
+    """Looks at an app's sources again and again, more seldom where that takes long."""
+
+    def __init__(self, sources: Sources, before: Mapping[str, tuple[int, int]]) -> None:
+        self.pause = _BETWEEN_LOOKS  # seconds from the last look to the next one
+        self._sources = sources
+        self._known = before
+        self._last = -math.inf
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time for the next one."""
+        return time.monotonic() - self._last >= self.pause
+
+    def changes(self) -> set[str]:
+        """What has changed since the last one."""
+        began = time.monotonic()
+        known, self._known = self._known, self._sources.look()
+        self._last = time.monotonic()
+        self.pause = min(max(_BETWEEN_LOOKS, _SELDOM * (self._last - began)), _MOST_BETWEEN_LOOKS)
+        return {path for path, _ in known.items() ^ self._known.items()}
 
 
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

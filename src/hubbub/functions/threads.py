@@ -163,8 +163,8 @@ class ThreadPool:
             self._said.discard("exhausted")
             return
         logger.error(
-            "%d functions have not returned and hold all threads that there may be. None else can run, "
-            "so the process has to be started again.",
+            "%d functions have not returned and hold all threads that there may be. No other can "
+            "run, so the process has to be started again.",
             self.lost,
         )
         self._exhausted()
