@@ -97,10 +97,10 @@ def test_looks_that_take_long_are_seldom_and_see_what_has_changed(tmp_path: Path
     app = write_app(tmp_path / "app")
     sources = SlowSources(app, HostSettings())
     looks = _Looks(sources, sources.look())
-    assert looks.is_due
+    assert looks.is_due()
     assert looks.changes() == set()
     assert looks.pause >= 2
-    assert not looks.is_due
+    assert not looks.is_due()
 
     (app / "new.py").write_text("")
     assert looks.changes() == {str(app / "new.py")}

@@ -230,7 +230,7 @@ class HostChildren:
                 raise_interrupt=False,
                 ignore_permission_denied=True,
             ):
-                if changes or look.is_due:
+                if changes or look.is_due():
                     # What changed before the watch began, or is not told, is seen by looking.
                     self._note({path for _, path in changes} | look.changes())
         except (OSError, RuntimeError) as error:
@@ -255,7 +255,6 @@ class _Looks:
         self._known = before
         self._last = -math.inf
 
-    @property
     def is_due(self) -> bool:
         """Whether it is time for the next one."""
         return time.monotonic() - self._last >= self.pause
