@@ -21,6 +21,9 @@ __all__ = [
     "HANDOVER",
     "LOG_LEVELS",
     "REST",
+    "RESTART",
+    "RESTS",
+    "ask_for_restart",
     "inherit",
     "raise_file_limit",
     "report",
@@ -34,6 +37,8 @@ _MANY_FILES: Final = 1_048_576  # where there is no limit; the kernel's own defa
 # The variable that tells where processes that follow one another keep the schedules of timers.
 HANDOVER: Final = "HUBBUB_TIMERS_HANDOVER"
 REST: Final = b"rest\n"  # what a supervisor says through standard input, before it asks for the end
+RESTS: Final = "rests"  # what a process says when it has done so
+RESTART: Final = "restart"  # what a process says that is to be started again with all of its kind
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -81,6 +86,12 @@ def report(fd: int | None, facts: Mapping[str, Any], *, is_last: bool = True) ->
         return
     with os.fdopen(fd, "w", encoding="utf-8", closefd=is_last) as pipe:
         pipe.write(json.dumps(facts) + "\n")
+
+
+def ask_for_restart(fd: int) -> None:
+    """Have the supervisor start this process again, and those that run the same."""
+    report(fd, {RESTART: True}, is_last=False)
+    os.kill(os.getppid(), signal.SIGCHLD)  # so that it looks at its children
 
 
 def say_stopping(number: int) -> None:

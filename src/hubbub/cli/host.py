@@ -13,7 +13,16 @@ from typing import Any
 import click
 
 from hubbub.cli.banner import STOP, function_lines
-from hubbub.cli.child import HANDOVER, LOG_LEVELS, inherit, report, set_up_logging, stop_with_parent
+from hubbub.cli.child import (
+    HANDOVER,
+    LOG_LEVELS,
+    RESTS,
+    ask_for_restart,
+    inherit,
+    report,
+    set_up_logging,
+    stop_with_parent,
+)
 from hubbub.errors import ConfigError
 from hubbub.functions.settings import read_local_settings
 
@@ -88,7 +97,7 @@ def host(
             handover=Path(handover) if (handover := os.environ.get(HANDOVER)) else None,
             enable_auth=enable_auth,
             fires_timers=not secondary,
-            is_supervised=True,
+            restart=partial(ask_for_restart, ready_fd),
         ),
         fd,
         ready_fd,
@@ -177,7 +186,7 @@ def _rest(
 
     async def tell() -> None:
         await rest()
-        report(ready_fd, {"rests": True})
+        report(ready_fd, {RESTS: True}, is_last=False)
 
     resting = tell()
     try:

@@ -100,7 +100,8 @@ class HostChildren:
         for child in [child for child in self._leaving if child.has_ended()]:
             child.stop(0.0)
             self._leaving.remove(child)
-        if not self._changed.empty():
+        is_asked = [child.wants_restart() for child in self._current]  # by each, so no `any`
+        if any(is_asked) or not self._changed.empty():
             self._reload()
         for child in self._current:
             if child.has_ended() and not self._is_broken:
@@ -206,7 +207,8 @@ class HostChildren:
             killer.start()
         self._leaving += old
         milliseconds = round((time.monotonic() - began) * 1000)
-        _say(f"reloaded in {milliseconds} ms: {', '.join(sorted(files))}{difference}")
+        why = ", ".join(sorted(files)) or "it was asked for"
+        _say(f"reloaded in {milliseconds} ms: {why}{difference}")
         for warning in self.facts["warnings"]:
             _say(f"! {warning}")
 

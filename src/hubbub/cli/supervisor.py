@@ -4,9 +4,7 @@ The listening socket of a single child belongs to the supervisor, so one that is
 its port and clients that come meanwhile wait instead of being refused.
 """
 
-import json
 import os
-import selectors
 import signal
 import socket
 import subprocess
@@ -14,9 +12,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import IO, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
-from hubbub.cli.child import REST, say_stopping
+from hubbub.cli.child import REST, RESTART, RESTS, say_stopping
+from hubbub.cli.words import Words
 from hubbub.errors import ConfigError, HubbubError
 
 __all__ = ["STOP_TIMEOUT", "Child", "Supervised", "Supervisor"]
@@ -44,7 +43,7 @@ class Child:
         self._listener = listener
         self._env = env
         self._process: subprocess.Popen[bytes] | None = None
-        self._words: IO[bytes] | None = None  # what the process tells
+        self._words: Words | None = None  # what the process tells
         self._ready_at: float | None = None  # None: it is not
 
     def __repr__(self) -> str:
@@ -62,7 +61,7 @@ class Child:
 
     def _start(self) -> None:
         read_end, write_end = os.pipe()
-        words = open(read_end, "rb")  # noqa: SIM115  _release closes it
+        words = Words(read_end)
         try:
             self._process = subprocess.Popen(  # noqa: S603  its own program, its own options
                 [sys.executable, "-m", "hubbub", *self._arguments, "--ready-fd", str(write_end)],
@@ -84,12 +83,12 @@ class Child:
     def wait_until_ready(self) -> None:
         """Wait for the child's word. Raises `ConfigError` with what it says is wrong."""
         assert self._words is not None
-        if not self._has_said_something(_READY_TIMEOUT):
+        facts = self._words.next(_READY_TIMEOUT)
+        if facts is None:
             raise HubbubError(f"The {self.name} is not ready after {_READY_TIMEOUT:.0f} seconds.")
-        line = self._words.readline()
-        if not line:
+        if not facts:
             raise HubbubError(f"The {self.name} ended before it was ready; its output says why.")
-        self.facts = json.loads(line)
+        self.facts = facts
         if "error" in self.facts:
             raise ConfigError(self.facts["error"])
         self._ready_at = time.monotonic()
@@ -104,14 +103,20 @@ class Child:
 
     def wait_for_rest(self, deadline: float) -> None:
         """Wait until it has finished what it had begun, or the monotonic time `deadline`."""
-        if self._ready_at is not None:
-            self._has_said_something(max(0.0, deadline - time.monotonic()))  # or has ended
+        while word := self._next_word(max(0.0, deadline - time.monotonic())):
+            if RESTS in word:
+                return
 
-    def _has_said_something(self, seconds: float) -> bool:
-        assert self._words is not None
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._words, selectors.EVENT_READ)
-            return bool(selector.select(seconds))
+    def wants_restart(self) -> bool:
+        """Whether it has asked to be started again since the last look, with all of its kind."""
+        is_wanted = False
+        while word := self._next_word(0.0):
+            is_wanted = is_wanted or RESTART in word
+        return is_wanted
+
+    def _next_word(self, seconds: float) -> dict[str, Any] | None:
+        """What a process that is ready tells; nothing where it has ended."""
+        return None if self._ready_at is None or not self._words else self._words.next(seconds)
 
     def has_ended(self) -> bool:
         """Whether the process is gone."""

@@ -70,7 +70,7 @@ class HostOptions:
     fires_timers: bool = True  # False in all but one of several processes
     grace: float = 10.0  # seconds for what runs when the host is closed
     limit_logs: Callable[[Mapping[str, str]], None] | None = None  # told host.json's levels
-    restart: Callable[[], None] | None = None  # starts this process again; None: nobody does
+    restart: Callable[[], None] | None = None  # starts all its processes again; None: nobody does
     credential: Callable[[Login], Any] = build_credential  # for connections without an access key
 
 
@@ -232,7 +232,7 @@ class Host:
         return "InProgress" if self.invoker.running else "Completed"
 
     def restart(self) -> bool:
-        """Start this process again, once what runs has ended; False where nobody would."""
+        """Start all processes of this host again; what runs may end. False where nobody would."""
         if self._options.restart is None:
             return False
         # After the answer has been sent.

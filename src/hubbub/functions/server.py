@@ -53,7 +53,7 @@ class ServeOptions:
     handover: Path | None = None  # the folder for schedules where they need not outlive a reload
     enable_auth: bool = False  # whether keys are asked for
     fires_timers: bool = True  # False in all but one of the processes on one socket
-    is_supervised: bool = False  # whether somebody starts this process again when it ends
+    restart: Callable[[], None] | None = None  # starts this host again; None: nobody does
     grace: float = 10.0  # seconds for running invocations when the host is stopped
 
 
@@ -101,7 +101,7 @@ async def serve_host(
             fires_timers=options.fires_timers,
             grace=options.grace,
             limit_logs=limit_logs,
-            restart=_end if options.is_supervised else None,
+            restart=options.restart,
         )
         host = prepare_host(root, local, sock.getsockname()[1], how)
         server = _Server(host, sock, ready)
@@ -149,11 +149,6 @@ def prepare_host(root: Path, local: LocalSettings, port: int, options: HostOptio
         if name not in local.values:
             environ.setdefault(name, value)
     return load_host(root, environ, local=local, options=options)
-
-
-def _end() -> None:
-    """End this process in order, so that it is started again."""
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def _stop(server: "_Server", stop: asyncio.Event) -> None:
