@@ -58,9 +58,13 @@ async def stream(req: Request) -> StreamingResponse:
 class Client:
     """One request at the ASGI application, of which the test plays the server."""
 
-    def __init__(self, host: Host, path: str, method: str = "GET", **headers: str) -> None:
+    def __init__(
+        self, host: Host, path: str, method: str = "GET", *, most: int = 0, **headers: str
+    ) -> None:
+        """A client that takes `most` messages and is `stuck` then; 0: it never is."""
         self.inbox: asyncio.Queue[Any] = asyncio.Queue()  # what the client sends
-        self.sent: asyncio.Queue[Any] = asyncio.Queue()  # what it gets
+        self.sent: asyncio.Queue[Any] = asyncio.Queue(most)  # what it gets
+        self.stuck = asyncio.Event()
         scope = {
             "type": "http", "method": method, "scheme": "http", "path": path,
             "raw_path": path.encode(), "query_string": b"", "server": ("127.0.0.1", 7071),
@@ -68,7 +72,12 @@ class Client:
             "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
         }  # fmt: skip
         app = create_app(host)
-        self.task = asyncio.ensure_future(app(scope, self.inbox.get, self.sent.put))
+        self.task = asyncio.ensure_future(app(scope, self.inbox.get, self._take))
+
+    async def _take(self, message: Any) -> None:
+        if self.sent.full():
+            self.stuck.set()
+        await self.sent.put(message)
 
     def send(self, body: bytes, more: bool = False) -> None:
         self.inbox.put_nowait({"type": "http.request", "body": body, "more_body": more})
@@ -179,6 +188,40 @@ async def test_a_stream_ends_when_its_client_leaves(
 
     assert stage.notes == ["ended"]
     assert f"({outcome}, Id=" in log.text
+
+
+PLAIN = """
+import stage_of_test as stage
+
+def parts():
+    try:
+        while True:
+            yield b"part"
+            stage.gate.wait()
+    finally:
+        stage.notes.append("ended")
+"""
+
+
+@pytest.mark.parametrize("is_slow", [True, False])
+async def test_a_plain_generator_ends_with_its_stream(
+    load: Load, stage: Any, log: pytest.LogCaptureFixture, is_slow: bool
+) -> None:
+    stage.gate, stage.notes = threading.Event(), []
+    client = Client(load(FASTAPI + PLAIN + ENDLESS_FUNCTION), "/api/endless", most=3)
+    client.send(b"")
+
+    async with asyncio.timeout(30):
+        assert (await client.sent.get())["status"] == 200
+        if is_slow:  # a client that leaves while a part cannot be sent
+            stage.gate.set()
+            await client.stuck.wait()
+        client.leave()
+        stage.gate.set()
+        await client.task
+
+    assert stage.notes == ["ended"]
+    assert "Executed 'Functions.endless' (Cancelled" in log.text
 
 
 async def test_a_client_that_leaves_its_upload_is_no_failure_of_the_app(

@@ -4,7 +4,9 @@ They read the server's own stream and are answered in parts. An app that has not
 does not get it imported here.
 """
 
+import asyncio
 import importlib
+import inspect
 import sys
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -125,10 +127,35 @@ async def serve_typed(
         response = await _response(request, outcome)
         if response is None:
             return outcome
-        await response(scope, line.receive, line.send)
+        parts = _parts_of(response)
+        try:
+            await response(scope, line.receive, line.send)
+        finally:
+            await _close(parts)
         return CANCELLED if line.has_left else DONE
     finally:
         await request.close()  # the files of a form
+
+
+def _parts_of(response: Any) -> Any:
+    """What a response that has not begun is made from: the app's generator, if it is one."""
+    from starlette.concurrency import iterate_in_threadpool
+
+    parts = getattr(response, "body_iterator", None)
+    frame = parts.ag_frame if inspect.isasyncgen(parts) else None
+    if frame is not None and frame.f_code is inspect.unwrap(iterate_in_threadpool).__code__:
+        return frame.f_locals["iterator"]
+    return parts
+
+
+async def _close(parts: Any) -> None:
+    """End a generator that is not through; without that it waits for the garbage collector."""
+    if inspect.isasyncgen(parts) and parts.ag_frame is not None:
+        await parts.aclose()
+    elif inspect.isgenerator(parts) and parts.gi_frame is not None:
+        if parts.gi_running:  # in a thread, where nobody can end it; the time limit was over
+            return
+        await asyncio.to_thread(parts.close)
 
 
 class _Line:
