@@ -78,7 +78,7 @@ class ThreadPool:
         with self._lock:
             if self._idle:
                 self._idle -= 1
-            elif not self._start_thread():
+            elif self._threads >= self.size or not self._start_thread():
                 self._look_at_queue()
             self._jobs.put(job)
         self._calls += 1
@@ -118,7 +118,7 @@ class ThreadPool:
                 "%s, write what waits long with `async def`, or give it a timeout. It is here:\n%s",
                 self._threads, stuck, self._waiting + 1, SETTING, _stacks(),
             )  # fmt: skip
-        if self._waiting >= _MOST_WAITING:
+        if self._calls - self._threads >= _MOST_WAITING:
             raise PoolFullError(
                 f"All {self._threads} threads are in use and {self._waiting} calls wait for one. "
                 f"Raise {SETTING}, or write what waits long with `async def`."
