@@ -18,6 +18,7 @@ from hubbub.functions.expressions import Values
 from hubbub.functions.homepage import homepage
 from hubbub.functions.host import Host
 from hubbub.functions.invoke import CANCELLED, DONE, Outcome
+from hubbub.functions.joinedwrite import EXTENSION
 from hubbub.functions.keys import SIGNALR
 from hubbub.functions.principal import names_principal, without_principal
 from hubbub.functions.reply import Reply
@@ -53,6 +54,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _NO_NAMES = Values({})
 _NO_VALUES: Mapping[str, str] = {}
+_NO_EXTENSIONS: Mapping[str, Any] = {}
 _LOOK = 0.02  # seconds from one look at what still runs to the next
 _LOOKS = 250  # which makes five seconds, before a service is ended
 _BUSY = Response(503, ((b"retry-after", b"1"),))
@@ -95,7 +97,8 @@ class HostApp:
         if self._hsts is not None:
             header = self._hsts.header(scope.get("scheme", "http"), headers.get("host", ""))
             custom = custom if header is None else (*custom, header)
-        reply = Reply(send, self._host.cors, headers.get("origin"), custom)
+        joined = scope.get("extensions", _NO_EXTENSIONS).get(EXTENSION)
+        reply = Reply(send, self._host.cors, headers.get("origin"), custom, joined)
         request = _Request(scope, receive, headers, reply)
         try:
             response = Response(431) if size > HEADER_LIMIT else await self._answer(request)

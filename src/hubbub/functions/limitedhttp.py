@@ -12,12 +12,15 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from hubbub.functions.joinedwrite import EXTENSION, JoinedWrite
+
 __all__ = ["LimitedHttp"]
 
 _MAX_UNREAD: Final = 64 * 1024  # bytes of a head, or between two pieces of a body; see `request`
 _PATIENCE: Final = 15.0  # seconds for a whole head, and from one look at a body to the next
 _SLOWEST: Final = 240  # bytes of a body in a second
 _UNTAKEN: Final = 60.0  # seconds that a client may leave an answer in the buffers
+_BUSY: Final = float("inf")
 _INVALID: Final = "Invalid HTTP request received."
 _TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
@@ -44,23 +47,28 @@ class LimitedHttp(HttpToolsProtocol):
         self._body_bytes = 0  # since the last look
         self._read_timer: asyncio.TimerHandle | None = None
         self._send_timer: asyncio.TimerHandle | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._idle_until = _BUSY  # by the loop's clock
 
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         super().connection_made(transport)
+        self._joined_write = JoinedWrite(transport)
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
         self._stop_waiting()
         self._stop_send_timer()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Read it, and count what is not complete yet: also trailers and other bytes of framing."""
-        self._unset_keepalive_if_required()
+        self._idle_until = _BUSY
         self._unread += len(data)
         try:
             self._feed(data)
@@ -94,6 +102,7 @@ class LimitedHttp(HttpToolsProtocol):
         """A request begins."""
         self._is_whole = False
         super().on_message_begin()
+        self.scope["extensions"] = {EXTENSION: self._joined_write}  # type: ignore[dict-item]
 
     def on_headers_complete(self) -> None:
         """Have the request answered, unless its head has to be read again; see `_feed`."""
@@ -102,6 +111,7 @@ class LimitedHttp(HttpToolsProtocol):
             return
         self._is_in_body = True
         super().on_headers_complete()
+        self.cycle.transport = self._joined_write  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
@@ -117,6 +127,25 @@ class LimitedHttp(HttpToolsProtocol):
         self._is_whole = True
         self._is_in_body = False
         super().on_message_complete()
+
+    # What a request that has been answered calls.
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request; where there is none, wait for it only so long.
+
+        uvicorn makes a timer for each answer, which costs more than the route of a request. Here
+        one that runs is left to run, and finds out whether it is meant.
+        """
+        if self.pipeline:
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        self._idle_until = self.loop.time() + self.timeout_keep_alive
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_at(self._idle_until, self._look_whether_idle)
 
     # The rest is between these.
 
@@ -159,6 +188,15 @@ class LimitedHttp(HttpToolsProtocol):
         if self._send_timer is not None:
             self._send_timer.cancel()
             self._send_timer = None
+
+    def _look_whether_idle(self) -> None:
+        self._idle_timer = None
+        if self._idle_until == _BUSY:
+            return
+        if self.loop.time() < self._idle_until:
+            self._idle_timer = self.loop.call_at(self._idle_until, self._look_whether_idle)
+        else:
+            self.timeout_keep_alive_handler()
 
     def _look(self) -> None:
         """End what has taken too long; a body that the app does not take is not late."""
