@@ -52,6 +52,11 @@ def write_run(
     """
     audience, excluded, _message = deliveries[0]
     run = _Run(deliveries)
+    if len(audience) <= _STRIDE and not (isinstance(audience, Audience) and audience.lanes()):
+        now = clock()
+        _write(audience, excluded, _Batch(run, 0), now)
+        yield now
+        return
     waiting = deque(_stretches(audience, excluded))
     done: list[_Stretch] = []
     while waiting:
@@ -99,10 +104,12 @@ def _note(done: list[_Stretch], stretch: _Stretch) -> None:
 class _Batch:
     """The messages of a run from one on, as the bytes of each wire, joined when it first asks."""
 
-    __slots__ = ("_counts", "_pieces", "ready")
+    __slots__ = ("_counts", "_have", "_run", "ready")
 
-    def __init__(self, pieces: Callable[[Wire], Sequence[tuple[bytes, int]]]) -> None:
-        self._pieces = pieces
+    def __init__(self, run: "_Run", have: int) -> None:
+        """`have` is the number of the first message, from 0."""
+        self._run = run
+        self._have = have
         self.ready: dict[Wire, bytes] = {}
         self._counts: dict[Wire, int] = {}
 
@@ -110,7 +117,7 @@ class _Batch:
         """The bytes of all messages; empty where none can be said on this wire."""
         data = self.ready.get(wire)
         if data is None:
-            pieces = self._pieces(wire)
+            pieces = self._run.framed(wire)[self._have :]
             data = self.ready[wire] = b"".join(piece for piece, _ in pieces)
             self._counts[wire] = sum(count for _, count in pieces)
         return data
@@ -138,10 +145,11 @@ class _Run:
             self._batches = {}
         batch = self._batches.get(have)
         if batch is None:
-            batch = self._batches[have] = _Batch(lambda wire: self._framed(wire)[have:])
+            batch = self._batches[have] = _Batch(self, have)
         return batch
 
-    def _framed(self, wire: Wire) -> Sequence[tuple[bytes, int]]:
+    def framed(self, wire: Wire) -> Sequence[tuple[bytes, int]]:
+        """All messages so far, each as bytes and how many records they are."""
         pieces = self._pieces.setdefault(wire, [])
         for delivery in self._deliveries[len(pieces) :]:
             pieces.append(_piece(delivery.message, wire))
