@@ -4,12 +4,11 @@ It decides nothing about what is sent or to whom. Who is behind, is tracked, or 
 own is left to `Connection.write`.
 """
 
-import os
 from array import array
 from collections.abc import Iterable, Sequence
-from itertools import repeat
 from typing import Final
 
+from hubbub.service.bulkwrite import bulk_write
 from hubbub.service.session import Connection
 from hubbub.service.wire import Wire
 
@@ -38,15 +37,10 @@ class Lane:
     def write(self, data: bytes, start: int, stop: int) -> list[int]:
         """Write `data` to the sockets from `start` to `stop`, and return how much each has taken.
 
-        The list ends before `stop` only behind one that is full or broken: it has taken nothing.
+        One that is full or broken has taken nothing: `Connection.write` finds out which. The list
+        may end before `stop`.
         """
-        taken: list[int] = []
-        try:
-            # Without a line of Python between two sockets. What is in the list at an error stays.
-            taken.extend(map(os.write, self._sockets[start:stop], repeat(data)))
-        except OSError:  # full, or broken: `Connection.write` finds out which
-            taken.append(0)
-        return taken
+        return bulk_write()(self._sockets[start:stop], data)
 
     def note(self, now: float) -> None:
         """All have been written to at `now`. Kept to a second, which is what pings go by."""

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from hubbub.errors import ProtocolError
 from hubbub.service.audience import Audience, Lane
+from hubbub.service.bulkwrite import MOST
 from hubbub.service.session import Connection
 from hubbub.service.wire import Sendable, Wire
 
@@ -18,7 +19,7 @@ __all__ = ["Delivery", "write_run"]
 
 _logger = logging.getLogger("hubbub.service")
 # Connections between two looks at the clock, and at what has been accepted meanwhile.
-_STRIDE: Final = 64
+_STRIDE: Final = MOST
 _NOBODY: Final[frozenset[str]] = frozenset()
 _UNSAYABLE: Final = b"", 0
 
