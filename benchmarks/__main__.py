@@ -60,11 +60,20 @@ def _run(name: str, programs: Programs, size: Size) -> tuple[list[Figure], dict[
     except SkippedError as reason:
         print(f"skipped: {reason}", file=sys.stderr)
         return [], {"skipped": str(reason)}
-    except (BenchmarkError, OSError) as error:
-        print(f"failed: {error}", file=sys.stderr)
-        return [], {"failed": str(error)}
+    except Exception as error:  # whatever it is, the other benchmarks are run
+        line = _in_one_line(error)
+        print(f"failed: {line}", file=sys.stderr)
+        return [], {"failed": line}
     print(f"{time.monotonic() - start:.0f} s", file=sys.stderr)
     return figures, {"figures": [figure.as_json() for figure in figures]}
+
+
+def _in_one_line(error: Exception) -> str:
+    """What has gone wrong; of what is unforeseen, its kind too."""
+    text = " ".join(str(error).split())
+    return (
+        text if isinstance(error, BenchmarkError | OSError) else f"{type(error).__name__}: {text}"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -37,6 +37,7 @@ _PATIENCE: Final = 60.0  # seconds without an answer after which a run has faile
 _PAUSE: Final = 0.1  # seconds over which a process is watched for being at rest
 _REST: Final = 0.1  # share of a core; keep-alive of many connections takes some
 _WANTED_FILES: Final = 120_000
+_TRACEBACK: Final = "Traceback (most recent call last)"
 _SPARE_FILES: Final = 150  # what a server has open besides its clients, and those just coming
 _CORES: Final = sorted(os.sched_getaffinity(0))
 ALL_CORES: Final = frozenset(_CORES)
@@ -203,7 +204,10 @@ class Process:
     def _ended(self) -> BenchmarkError:
         self._process.wait()
         self._errors.seek(0)
-        last = self._errors.read().decode(errors="replace").strip()[-2000:]
+        said = self._errors.read().decode(errors="replace").strip()
+        if _TRACEBACK in said:  # its last line says what was wrong
+            said = said.splitlines()[-1]
+        last = " ".join(said[-2000:].split())
         return BenchmarkError(f"{self.name} ended: {last or self._process.returncode}")
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import socket
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from benchmarks.load import Callers, clients, scripted
 from benchmarks.message import Kind, message
 from benchmarks.native import MissingCompilerError, Programs, compiled
 from benchmarks.peers import peer
-from benchmarks.process import BenchmarkError, Process, SkippedError, python
+from benchmarks.process import LOAD_CORES, BenchmarkError, Process, SkippedError, python
 from benchmarks.report import budget_table, markdown, table, write
 from benchmarks.server import bare_server, service
 from benchmarks.size import Size
@@ -99,6 +100,32 @@ def test_a_benchmark_that_cannot_run_fails_the_run(
     captured = capsys.readouterr()
     assert "The server ended." in captured.err
     assert "failed: The server ended." in captured.out
+
+
+def test_whatever_ends_a_benchmark_is_one_line_and_the_next_is_run(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(programs: Programs, size: Size) -> list[Figure]:
+        raise subprocess.CalledProcessError(1, ["redis-cli", "shutdown"])
+
+    def ends(programs: Programs, size: Size) -> list[Figure]:
+        with Process(python("-c", "raise ValueError('no such option')"), LOAD_CORES) as process:
+            process.hear()
+        return []
+
+    monkeypatch.setitem(BENCHMARKS, "idle", broken)
+    monkeypatch.setitem(BENCHMARKS, "pings", ends)
+
+    assert main(["idle", "pings", "ingress", "--tiny"]) == 1
+    captured = capsys.readouterr()
+    unforeseen, foreseen, done = captured.err.splitlines()
+    assert unforeseen.startswith("idle … failed: CalledProcessError: Command '['redis-cli'")
+    assert (foreseen.split("failed: ")[1], done[:9]) == (
+        "python ended: ValueError: no such option",
+        "ingress …",
+    )
+    assert "failed: python ended: ValueError: no such option" in captured.out
+    assert "| ingress: sends to a connection" in captured.out
 
 
 def test_a_benchmark_that_is_skipped_is_in_the_results_with_its_reason(

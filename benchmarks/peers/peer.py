@@ -17,6 +17,8 @@ __all__ = ["FOLDER", "Peer", "event", "free_port", "install", "node_packages", "
 
 FOLDER: Final = Path(__file__).parent
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
+# The path of root alone, and where Go is unpacked to, which is on nobody's path.
+_ELSEWHERE: Final = "/usr/sbin:/usr/local/sbin:/usr/local/go/bin"
 _EVENT: Final = "newMessage"
 
 
@@ -43,8 +45,7 @@ def free_port() -> int:
 def program(*names: str, package: str) -> str:
     """Where the first of these programs is. Raises `SkippedError` if none is installed."""
     for name in names:
-        # /usr/sbin is on the path of root alone.
-        path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+        path = shutil.which(name) or shutil.which(name, path=_ELSEWHERE)
         if path is not None:
             return path
     raise SkippedError(f"{' or '.join(names)} is not installed (Debian: {package})")
