@@ -178,8 +178,8 @@ def _write_lane(
     """Write to a part of a lane, by the sockets as long as their descriptors are sure."""
     assert isinstance(audience, Audience)
     data = batch.framed(lane.wire)
-    position, stop = part if data else (0, 0)
-    while position < stop:
+    position, stop = part
+    while data and position < stop:
         if not audience.is_current:
             _write(lane.connections[position:stop], _NOBODY, batch, now)
             break
@@ -187,7 +187,8 @@ def _write_lane(
         if taken.count(len(data)) < stop - position:
             _write_rests(lane.connections[position:stop], data, taken, now)
         position += len(taken)
-    lane.note(now)
+    if data and stop == len(lane.connections):  # last, because it takes its time with all of them
+        lane.note(now)
 
 
 def _write_rests(
