@@ -278,7 +278,7 @@ async def test_a_stream_ends_with_an_error_when_its_connection_moves(
 async def wills(service: Service) -> list[str]:
     """Which connections a node would leave to others."""
     await asyncio.sleep(0)
-    return list(await cluster_of(service).life._wills.of(service.node.id))
+    return list(await cluster_of(service).life.legacy._wills.of(service.node.id))
 
 
 async def test_a_client_that_is_not_the_same_user_moves_nothing(cluster: StartCluster) -> None:

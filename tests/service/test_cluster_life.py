@@ -55,6 +55,7 @@ class Dying:
         for _ in range(4):
             self._clock.now += LEASE / 3
             await self.renewed()
+        await self.renewed()  # after each renewal a node looks who has died
 
     async def renewed(self) -> None:
         """Return when every node that can has renewed its lease."""
@@ -223,11 +224,11 @@ async def test_an_end_that_was_told_during_an_outage_is_not_told_again_when_the_
         await client.socket.close()
         assert (await app.next()).event == "disconnected"
         backplane_of(nodes[1]).disconnect()
-        life._wills.erase = erase  # type: ignore[method-assign]
+        life.legacy._wills.erase = erase  # type: ignore[method-assign]
         backplane_of(nodes[1]).reconnect()
         await started.renewed()
         async with asyncio.timeout(PATIENCE):
-            while life._tasks or not life._is_certain:  # noqa: ASYNC110
+            while life.legacy._tasks or not life._is_certain:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
 
         started.kill(1)
@@ -267,9 +268,9 @@ def refuse(life: Life, what: str) -> Any:
     async def fail(*_: object) -> None:
         raise BackplaneError("away")
 
-    wills = life._wills
-    life._wills = copy(wills)
-    setattr(life._wills, what, fail)
+    wills = life.legacy._wills
+    life.legacy._wills = copy(wills)
+    setattr(life.legacy._wills, what, fail)
     return getattr(wills, what)
 
 

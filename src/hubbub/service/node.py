@@ -232,7 +232,7 @@ class Node:
             self.registry.add_to_group(hub, group, connection)
         self.upstream.opened(connection)
         if self.cluster is not None:
-            self.cluster.life.opened(connection)
+            self.cluster.life.legacy.opened(connection)
 
     def closed(self, connection: Connection) -> None:
         """The connection is not to be sent to any more."""

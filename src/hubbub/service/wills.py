@@ -26,6 +26,9 @@ class Wills(Protocol):
     async def erase(self, node_id: str, connection_id: str) -> None:
         """Forget a will: the connection has ended, or what its will says is done."""
 
+    async def take(self, owner_id: str, node_id: str, connection_id: str, will: bytes) -> None:
+        """Keep a connection's will with a node, in place of one that another node has written."""
+
     async def claim(self, dead_id: str, heir_id: str) -> dict[str, bytes]:
         """Move wills of a dead node to a living one; return them by connection, or none at the end.
 
@@ -53,6 +56,11 @@ class MemoryWills:
         """Forget a will."""
         self._wills.get(node_id, {}).pop(connection_id, None)
 
+    async def take(self, owner_id: str, node_id: str, connection_id: str, will: bytes) -> None:
+        """Keep a will in place of another node's."""
+        await self.erase(owner_id, connection_id)
+        await self.write(node_id, connection_id, will)
+
     async def claim(self, dead_id: str, heir_id: str) -> dict[str, bytes]:
         """Move wills of a dead node to a living one."""
         wills = self._wills.pop(dead_id, {})
@@ -71,6 +79,11 @@ for i = 1, #found, 2 do
   redis.call('HDEL', KEYS[1], found[i])
 end
 return found
+"""
+
+_TAKE: Final = """
+redis.call('HDEL', KEYS[1], ARGV[1])
+return redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
 """
 
 
@@ -92,6 +105,13 @@ class RedisWills:
     async def erase(self, node_id: str, connection_id: str) -> None:
         """Forget a will."""
         await self._call(b"HDEL", node_id, connection_id)
+
+    async def take(self, owner_id: str, node_id: str, connection_id: str, will: bytes) -> None:
+        """Keep a will in place of another node's, in one step."""
+        part = _part(connection_id)
+        key, slot = self._key(node_id, part)
+        owner, _ = self._key(owner_id, part)
+        await self._redis.call(slot, b"EVAL", _TAKE, 2, owner, key, connection_id, will)
 
     async def claim(self, dead_id: str, heir_id: str) -> dict[str, bytes]:
         """Move up to a thousand wills of a dead node to a living one."""
@@ -120,8 +140,12 @@ class RedisWills:
         return key, self._redis.slot(key)
 
     def _call(self, command: bytes, node_id: str, connection_id: str, *will: bytes) -> Future[None]:
-        key, slot = self._key(node_id, crc32(connection_id.encode()) % _PARTS)
+        key, slot = self._key(node_id, _part(connection_id))
         return self._redis.call(slot, command, key, connection_id, *will)
+
+
+def _part(connection_id: str) -> int:
+    return crc32(connection_id.encode()) % _PARTS
 
 
 def _wills(found: list[bytes]) -> dict[str, bytes]:

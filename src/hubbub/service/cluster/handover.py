@@ -177,14 +177,16 @@ class Handover:
             self._send(marker.sender, again)
             return
         body = msgspec.msgpack.encode(self._state(leaving))
-        self._release(connection)
+        self._release(connection, marker.sender)
         state = Reply(self._node.id, marker.request, is_here=True, status=200, body=body)
         try:
             taken = await self._send(marker.sender, state)
         except BackplaneError:
-            taken = 0
+            _logger.warning("%r may be lost on its way to another node", connection)
+            return
         if not taken:
             _logger.warning("%r was lost on its way to another node", connection)
+            self._cluster.life.legacy.refused(connection.id)
 
     async def _idle(self, connection: Connection) -> None:
         """Wait until the app has taken what the client has said, and calls have been begun."""
@@ -220,12 +222,12 @@ class Handover:
             connection.send(Completion(invocation_id=stream_id, error=_STREAM_ENDED))
         self._node.upstream.streaming.lost(connection)
 
-    def _release(self, connection: Connection) -> None:
+    def _release(self, connection: Connection, node_id: str) -> None:
         self._node.release(connection)
         connection.hand_over()
         connection.token_expires = 0.0  # others go on with it: its token is not used up
         self._cluster.left(connection)
-        self._node.upstream.settled(connection.id)
+        self._cluster.life.legacy.given(connection.id, node_id)
 
     # For the node that the client has come to.
 
@@ -240,8 +242,8 @@ class Handover:
             self._subscriptions.hold(channel)
         try:
             await self._subscriptions.settled(channels)
-            state = await self._ask(connection_id, channels, offer)
-            self._import(access, connection_id, state, kept)
+            giver, state = await self._ask(connection_id, channels, offer)
+            self._import(giver, connection_id, state, kept)
         except (BackplaneError, UnansweredError) as error:
             raise Refusal(503, f"{error} Try again later.") from None
         finally:
@@ -250,7 +252,9 @@ class Handover:
             for channel in channels:
                 self._subscriptions.release(channel)
 
-    async def _ask(self, connection_id: str, channels: list[str], offer: _Offer) -> _State:
+    async def _ask(
+        self, connection_id: str, channels: list[str], offer: _Offer
+    ) -> tuple[str, _State]:
         own = connection_channel(connection_id)
 
         def mark(number: int) -> Marker:
@@ -264,9 +268,9 @@ class Handover:
         reply = await self._questions.first(own, mark, takes=takes)
         if reply is None or reply.status != 200:
             raise Refusal(_TRY_AGAIN, _BUSY)
-        return msgspec.msgpack.decode(reply.body, type=_State)
+        return reply.sender, msgspec.msgpack.decode(reply.body, type=_State)
 
-    def _import(self, access: ClientAccess, connection_id: str, state: _State, kept: Kept) -> None:
+    def _import(self, giver: str, connection_id: str, state: _State, kept: Kept) -> None:
         """Make the connection, do what was kept for it, and only then let it be found."""
         limit = self._node.settings.replay_buffer_size
         connection = Connection.restored(
@@ -280,6 +284,8 @@ class Handover:
         connection.token_expires = state.token_expires
         self._node.adopt(connection)
         self._cluster.arrived(connection)
+        # First, so that its end here, whenever that is, is told once.
+        self._cluster.life.legacy.opened(connection, giver)
         fresh = kept.beyond(state.acted)
         solo = Solo(self._node, connection, state.groups)
         for call in fresh:
@@ -290,7 +296,6 @@ class Handover:
             hub = self._node.registry.add(connection)
             for group in groups:
                 self._node.registry.add_to_group(hub, group, connection)
-            self._cluster.life.opened(connection)
         for call in fresh:
             if kept.withholds(connection_channel(connection_id), call):
                 self._cluster.forwarding.receive(call)

@@ -1,4 +1,4 @@
-"""A node's life among others: its lease, what it leaves to them, and what the dead left to it.
+"""A node's life among others: its lease, and who tells the app of the ends of its connections.
 
 The app hears once that a client has gone: from its node while that is known to be alive, else from
 another node, which does what the dead one would have done.
@@ -8,16 +8,14 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Container, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
-
-import msgspec
+from typing import TYPE_CHECKING, Final
 
 import hubbub
 from hubbub.protocol.messages import Close
-from hubbub.protocol.webhooks import Event
 from hubbub.service.backplane.backplane import BackplaneError
+from hubbub.service.cluster.legacy import Legacy
 from hubbub.service.leases import LEASE, RENEWAL, Leases, NodeFacts, Renewing
 from hubbub.service.session import Connection
 from hubbub.service.tickets import NODE_ID_BYTES
@@ -31,11 +29,10 @@ __all__ = ["Life"]
 _logger = logging.getLogger("hubbub.service")
 # Seconds for which a dead node may still be counted among those who listen: it may only be stopped.
 _LINGERS: Final = 600.0
-_REASON: Final = "The node that had the connection is gone."
 
 
 class Life:
-    """Keeps one node's lease and its wills. `open` it when the others can be reached."""
+    """Keeps one node's lease. `open` it when the others can be reached."""
 
     def __init__(
         self,
@@ -50,7 +47,6 @@ class Life:
     ) -> None:
         """`died` is told of each dead node, `moved` of this node's old id and its new one."""
         self._node = node
-        self._wills = wills
         self._died = died
         self._moved = moved
         self._leases = _Careful(leases, lease)
@@ -63,17 +59,14 @@ class Life:
         # Whether nobody can have taken this node for dead since it last reached the others.
         self._is_certain = True
         self._withheld: list[Connection] = []  # ended while it was not known who tells the app
-        self._left: set[str] = set()  # connections whose wills are, as far as is known, kept
-        self._unerased: set[str] = set()  # those the app knows about whose wills are kept still
         self._is_disowned = False
         self._dead: dict[str, float] = {}
-        self._heirs: set[str] = set()  # dead nodes whose wills are being done
-        self._tasks: set[asyncio.Task[None]] = set()
         self._leases.renewed = self._renewed
-        node.upstream.settled = self._settled
+        self.legacy = Legacy(node, leases, wills)
+        node.upstream.settled = self.legacy.settled
 
     def __repr__(self) -> str:
-        return f"Life({self._leases!r}, withheld={len(self._withheld)}, heir_of={self._heirs})"
+        return f"Life({self._leases!r}, withheld={len(self._withheld)}, {self.legacy!r})"
 
     async def open(self) -> None:
         """Take the lease. Raises `BackplaneError`."""
@@ -81,11 +74,7 @@ class Life:
 
     async def close(self) -> None:
         """Give the lease up: what is left undone is another's from here on."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self._node.settings.answer_timeout)
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.legacy.close(self._node.settings.answer_timeout)
         await self._renewing.close()
 
     async def begin_draining(self) -> None:
@@ -104,18 +93,6 @@ class Life:
         """How many dead nodes may be listening still."""
         return len(self._dead)
 
-    def opened(self, connection: Connection) -> None:
-        """Leave word of a connection, where the app wants to know of its end."""
-        event = self._node.upstream.end_of(connection)
-        if event is None:
-            return
-        try:
-            will = msgspec.json.encode(event)
-        except (msgspec.MsgspecError, TypeError, UnicodeEncodeError):
-            _logger.warning("%r cannot be left to another node", connection)
-            return
-        self._start(self._write(connection.id, will))
-
     def closed(self, connection: Connection) -> None:
         """A connection has ended: tell the app, or leave it to whom it has been left."""
         if self._is_disowned:
@@ -131,6 +108,8 @@ class Life:
 
     def sweep(self, now: float) -> None:
         """Forget nodes that have been dead for long."""
+        if self._is_certain and self._leases.is_fresh:
+            self.legacy.sweep(now)
         for node_id in [each for each, end in self._dead.items() if end <= now]:
             del self._dead[node_id]
 
@@ -143,10 +122,6 @@ class Life:
             self.is_draining,
         )
 
-    def _settled(self, connection_id: str) -> None:
-        """The app knows what it is to know of a connection."""
-        self._start(self._erase(self._node.id, connection_id))
-
     def _renewed(self) -> None:
         """The others know that this node lives, so it speaks for its connections."""
         withheld, self._withheld = self._withheld, []
@@ -156,12 +131,7 @@ class Life:
             return
         self._is_certain = True
         # What they keep may be gone, and what could not be told to them is told now.
-        unerased, self._unerased = self._unerased, set()
-        for connection_id in unerased:
-            self._settled(connection_id)
-        for connection in self._node.connections:
-            if connection.is_established:
-                self.opened(connection)
+        self.legacy.rewrite()
 
     def _lost(self) -> None:
         """Others have declared this node dead and tell the app of the ends of its connections."""
@@ -181,19 +151,14 @@ class Life:
                 connection.close(Close(allow_reconnect=True))
         finally:
             self._is_disowned = False
-        self._left.clear()
-        told, self._unerased = self._unerased, set()
-        # What came to be left when the others had done what there was: nobody else looks after it.
-        self._heirs.add(old)
-        self._start(self._execute(old, told))
+        self.legacy.renamed(old)
         self._moved(old, self._node.id)
 
     def _disown(self, connection: Connection) -> None:
         """A connection that was open when this node was taken for dead has ended."""
-        if connection.id in self._left:
+        if self.legacy.disown(connection.id):
             self._node.upstream.disown(connection)
         else:  # the others know nothing of it, or what they know has come too late for them
-            self._unerased.add(connection.id)
             self._node.upstream.closed(connection)
 
     def _inherit(self, dead: list[str]) -> None:
@@ -203,59 +168,7 @@ class Life:
                 _logger.warning("node %s is dead", node_id)
             self._dead[node_id] = now + _LINGERS
             self._died(node_id)
-            if node_id not in self._heirs:
-                self._heirs.add(node_id)
-                self._start(self._execute(node_id))
-
-    async def _execute(self, dead_id: str, told: Container[str] = ()) -> None:
-        """Do what a dead node has left, as far as nobody else does it; not for who is in `told`."""
-        try:
-            heir_id = self._node.id
-            # What an earlier attempt has moved here and not done is among this node's own.
-            while wills := await self._wills.claim(dead_id, heir_id):
-                doing = (
-                    self._erase(heir_id, each) if each in told else self._do(heir_id, each, will)
-                    for each, will in wills.items()
-                )
-                await asyncio.gather(*doing)
-            await self._leases.settle(dead_id)
-        finally:
-            self._heirs.discard(dead_id)
-
-    async def _do(self, heir_id: str, connection_id: str, will: bytes) -> None:
-        try:
-            event = msgspec.json.decode(will, type=Event)
-        except msgspec.MsgspecError as error:
-            _logger.warning("the will of %s is not understood: %s", connection_id, error)
-        else:
-            await self._node.upstream.tell(event, _REASON)
-        with suppress(BackplaneError):
-            await self._erase(heir_id, connection_id)
-
-    async def _write(self, connection_id: str, will: bytes) -> None:
-        self._left.add(connection_id)
-        try:
-            await self._wills.write(self._node.id, connection_id, will)
-        except BackplaneError:
-            self._left.discard(connection_id)
-            raise
-
-    async def _erase(self, node_id: str, connection_id: str) -> None:
-        try:
-            await self._wills.erase(node_id, connection_id)
-        except BackplaneError:
-            self._unerased.add(connection_id)
-            raise
-        self._left.discard(connection_id)
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        async def run() -> None:
-            with suppress(BackplaneError):  # `_renewed` comes when they can be reached again
-                await work
-
-        task = asyncio.get_running_loop().create_task(run())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.legacy.inherit(dead)
 
 
 class _Careful:
