@@ -17,7 +17,7 @@ async def outage(nodes: Nodes) -> None:
     """All have counted who is there; then nobody can reach anybody."""
     async with asyncio.timeout(PATIENCE):
         counts = [cluster_of(each).recovery for each in nodes]
-        while any(each._known < len(counts) for each in counts):  # noqa: ASYNC110
+        while any(each.known < len(counts) for each in counts):  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     for each in nodes:
         backplane_of(each).disconnect()

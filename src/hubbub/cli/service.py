@@ -21,6 +21,12 @@ from hubbub.cli.child import (
     set_up_logging,
     stop_with_parent,
 )
+from hubbub.cli.metricsoption import (
+    MetricsPlace,
+    listen_for_metrics,
+    metrics_option,
+    parse_place,
+)
 from hubbub.cli.network import Place, listen, named_localhost, origin
 from hubbub.cli.supervisor import Supervisor
 from hubbub.cli.upstreamoptions import settings_path, upstream_templates
@@ -76,6 +82,7 @@ __all__ = ["check_cluster", "service", "worker_environment"]
     envvar="HUBBUB_BACKPLANE",
     help="What joins processes and machines into one service, as redis://HOST:PORT.",
 )
+@metrics_option
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the ready line as JSON.")
 @click.option("--fd", type=int, hidden=True)
@@ -94,6 +101,7 @@ def service(
     settings_file: Path | None,
     workers: int,
     backplane: str | None,
+    metrics: str | None,
     log_level: str,
     as_json: bool,
     fd: int | None,
@@ -118,19 +126,21 @@ def service(
         upstream_templates=upstream_templates(upstream),
         settings_file=settings_path(settings_file) if settings_file or finds_file else None,
     )
+    numbers = parse_place(metrics) if metrics is not None else None
     if fd is not None:
-        _serve_as_child(settings, fd, ready_fd, data, backplane)
+        _serve_as_child(settings, fd, ready_fd, data, backplane, numbers)
         return
     settings.check_address(address, insist=insecure)
     place = Place(address)
 
-    def say(url: str, key: str) -> None:
-        facts = _facts(settings, place, url, key)
-        lines = f"{service_lines(facts)}\n{STOP}"
+    def say(url: str, key: str, pages: list[str]) -> None:
+        facts = {**_facts(settings, place, url, key), "metrics": pages}
+        shown = "".join(f"Metrics: {page}\n" for page in pages)
+        lines = f"{service_lines(facts)}{shown}\n{STOP}"
         click.echo(json.dumps({"service": facts}) if as_json else lines)
 
     if workers == 1:
-        _serve(settings, listen(address, port, option="--port"), say, data, backplane)
+        _serve(settings, listen(address, port, option="--port"), say, data, backplane, numbers)
         return
     listener = listen_for(workers, address, port, option="--port")
     arguments = [
@@ -142,12 +152,17 @@ def service(
         *(f"--entra-role={role}" for role in roles),
     ]
     environment = worker_environment(settings.access_keys, backplane)
-    children = Workers("service", arguments, listener, environment, workers)
+
+    def own(index: int) -> list[str]:
+        return [f"--metrics={numbers.of_worker(index)}"] if numbers is not None else []
+
+    children = Workers("service", arguments, listener, environment, workers, own)
     # A terminal that is closed says the same, and means the end.
     on_hangup = None if sys.stdin.isatty() else children.renew
     with Supervisor([children], on_hangup) as supervisor:
         if supervisor.start():
-            say(children.facts["url"], children.facts["accessKey"])
+            pages = [page for facts in children.all_facts for page in facts["metrics"]]
+            say(children.facts["url"], children.facts["accessKey"], pages)
             supervisor.run()
 
 
@@ -178,15 +193,16 @@ def _serve_as_child(
     ready_fd: int | None,
     data: Path | None,
     backplane: str | None,
+    metrics: MetricsPlace | None,
 ) -> None:
     """Serve on the supervisor's socket, and tell it what there is to tell."""
     stop_with_parent(fd, ready_fd)
 
-    def say(url: str, key: str) -> None:
-        report(ready_fd, {"ready": True, "url": url, "accessKey": key})
+    def say(url: str, key: str, pages: list[str]) -> None:
+        report(ready_fd, {"ready": True, "url": url, "accessKey": key, "metrics": pages})
 
     try:
-        _serve(settings, inherit(fd), say, data, backplane)
+        _serve(settings, inherit(fd), say, data, backplane, metrics, is_worker=True)
     except ConfigError as error:
         if ready_fd is None:
             raise
@@ -196,22 +212,28 @@ def _serve_as_child(
 def _serve(
     settings: ServiceSettings,
     listener: socket.socket,
-    say: Callable[[str, str], None],
+    say: Callable[[str, str, list[str]], None],
     data: Path | None,
     backplane: str | None,
+    metrics: MetricsPlace | None,
+    *,
+    is_worker: bool = False,
 ) -> None:
-    """Serve until a signal; `say` gets the URL and the primary key in force."""
+    """Serve until a signal; `say` gets the URL, the primary key in force, and pages of metrics."""
     url = origin(listener)
+    page = listen_for_metrics(metrics, is_worker=is_worker) if metrics is not None else None
+    pages = [f"{origin(page)}/metrics"] if page is not None else []
     settings = replace(settings, url=named_localhost(url))
 
     async def run() -> None:
         await serve(
             settings,
             listener,
-            ready=lambda in_force: say(url, in_force.access_keys[0]),
+            ready=lambda in_force: say(url, in_force.access_keys[0], pages),
             stopping=say_stopping,
             store=SqliteStore(data) if data is not None else None,
             engine=redis_engine(backplane) if backplane is not None else None,
+            metrics=page,
         )
 
     uvloop.run(run())

@@ -47,12 +47,17 @@ class Workers:
         listener: socket.socket,
         env: Mapping[str, str],
         count: int,
+        own: Callable[[int], Sequence[str]] = lambda index: (),
     ) -> None:
-        """`listener` is that of `listen_for`, and stays open here until `close`."""
+        """`listener` is that of `listen_for`, and stays open here until `close`.
+
+        `own` are arguments of one process, which are counted from 0.
+        """
 
         def worker(number: int) -> "_Worker":
             place = _Place(listener)
-            new = partial(Child, f"{name} {number}", arguments, place.listener, env)
+            mine = [*arguments, *own(number - 1)]
+            new = partial(Child, f"{name} {number}", mine, place.listener, env)
             return _Worker(new, place)
 
         self._listener = listener
@@ -64,6 +69,11 @@ class Workers:
     def facts(self) -> Mapping[str, Any]:
         """What the first of them has said when it was ready."""
         return self._children[0].child.facts
+
+    @property
+    def all_facts(self) -> list[Mapping[str, Any]]:
+        """What each of them has said."""
+        return [worker.child.facts for worker in self._children]
 
     def start(self) -> None:
         """Start all."""

@@ -65,9 +65,10 @@ class ClientEndpoint:
                 return await self._serve(request)
         except (BackplaneError, UnansweredError) as error:
             _logger.warning("%s %s: %s", request.method, path, error)
+            self._node.refused["client", 503] += 1
             return PlainTextResponse(f"{error} Try again later.", 503)
         except Refusal as refusal:
-            return _Sent(_refuse(request.scope, refusal))
+            return _Sent(self._refuse(request.scope, refusal))
         return PlainTextResponse("There is nothing here.", 404)
 
     def negotiate(self, scope: Scope) -> Answer:
@@ -77,7 +78,11 @@ class ClientEndpoint:
         try:
             return self._negotiate(self._admit(scope))
         except Refusal as refusal:
-            return _refuse(scope, refusal)
+            return self._refuse(scope, refusal)
+
+    def _refuse(self, scope: Scope, refusal: Refusal) -> Answer:
+        self._node.refused["client", refusal.status] += 1
+        return _refuse(scope, refusal)
 
     def _negotiate(self, access: ClientAccess) -> Answer:
         self._node.check_negotiable()

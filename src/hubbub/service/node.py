@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -20,7 +21,7 @@ from hubbub.service.outbox import Delivery
 from hubbub.service.registry import Registry
 from hubbub.service.results import Results
 from hubbub.service.router import Router
-from hubbub.service.session import Connection, State
+from hubbub.service.session import TOO_SLOW, Connection, State
 from hubbub.service.settings import ServiceSettings
 from hubbub.service.store import MemoryStore, Store
 from hubbub.service.tickets import (
@@ -66,6 +67,9 @@ class Node:
         self._sweeper: asyncio.TimerHandle | None = None
         self._sweep: Iterator[None] = iter(())
         self._is_draining = False
+        # What is refused, by way and status, and who is let go because of being slow.
+        self.refused: Counter[tuple[str, int]] = Counter()
+        self.slow_closes = 0
 
     def __repr__(self) -> str:
         return f"Node({self.id!r}, connections={len(self._connections)}, {self.registry!r})"
@@ -155,6 +159,11 @@ class Node:
         clients = self._connections.values()
         return not self.upstream.is_busy and not any(client.is_live for client in clients)
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether clients are let go, and none is let in."""
+        return self._is_draining
+
     def check_open(self) -> None:
         """Raise `Refusal` where no client is let in any more."""
         if self._is_draining:
@@ -236,6 +245,7 @@ class Node:
 
     def closed(self, connection: Connection) -> None:
         """The connection is not to be sent to any more."""
+        self.slow_closes += connection.close_reason == TOO_SLOW
         self.registry.remove(connection)
         self.results.lost(connection.id)
         if self.cluster is None:

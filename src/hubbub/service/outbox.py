@@ -27,11 +27,12 @@ _Key = tuple[int, frozenset[str]]
 class Outbox:
     """Takes deliveries at any time and writes them out, in order, when the loop's turn ends."""
 
-    __slots__ = ("_accepted", "_due", "_flush", "_pending", "_written")
+    __slots__ = ("_due", "_flush", "_pending", "_written", "accepted", "delivered")
 
     def __init__(self) -> None:
         self._pending: deque[Delivery] = deque()
-        self._accepted = self._written = 0
+        self.accepted = self._written = 0
+        self.delivered = 0  # each delivery times those it was for
         self._due: deque[tuple[int, Callable[[], None]]] = deque()
         self._flush: Iterator[None] | None = None
 
@@ -41,7 +42,7 @@ class Outbox:
     def put(self, delivery: Delivery) -> None:
         """Accept a delivery. Costs nothing but memory until the turn ends."""
         self._pending.append(delivery)
-        self._accepted += 1
+        self.accepted += 1
         if self._flush is None:
             self._flush = self._write_all()
             asyncio.get_running_loop().call_soon(self._continue)
@@ -51,7 +52,7 @@ class Outbox:
         if self._flush is None:
             action()
         else:
-            self._due.append((self._accepted, action))
+            self._due.append((self.accepted, action))
 
     def flush(self) -> None:
         """Write all that is accepted, at once, however long that takes."""
@@ -83,6 +84,7 @@ class Outbox:
                     yield
                     deadline = clock() + _SLICE
             self._written += len(run)
+            self.delivered += len(run) * len(run[0].audience)
             while self._due and self._due[0][0] <= self._written:
                 _act(self._due.popleft()[1])
 

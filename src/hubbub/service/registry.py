@@ -4,6 +4,7 @@ It sends nothing. Each audience gives out a snapshot that stays true while a del
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 from hubbub.service.audience import Audience
@@ -104,12 +105,29 @@ class Registry:
 
     def __init__(self) -> None:
         self._hubs: dict[str, Hub] = {}
+        # Of hubs that are gone: what they counted, and those with something to write still.
+        self._past = [0, 0]
+        self._ending: dict[Outbox, None] = {}
         # Called with a hub's name and a group that has got its first member here, or lost its last.
         self.group_began: Callable[[str, str], None] = _unheard
         self.group_ended: Callable[[str, str], None] = _unheard
 
     def __repr__(self) -> str:
         return f"Registry({list(self._hubs.values())})"
+
+    def hubs(self) -> tuple[Hub, ...]:
+        """The hubs that have connections."""
+        return tuple(self._hubs.values())
+
+    @property
+    def accepted(self) -> int:
+        """How many messages have been accepted for clients here."""
+        return self._past[0] + sum(each.accepted for each in self._outboxes())
+
+    @property
+    def delivered(self) -> int:
+        """The same times the clients that each was for, where it has been written."""
+        return self._past[1] + sum(each.delivered for each in self._outboxes())
 
     def hub(self, name: str) -> Hub | None:
         """The hub, `None` where nobody is connected to it."""
@@ -138,6 +156,8 @@ class Registry:
         connection.groups = frozenset()
         if not hub.connections:
             del self._hubs[hub.name]
+            self._ending[hub.outbox] = None
+            hub.outbox.after(partial(self._ended, hub.outbox))
 
     def refresh(self, connection: Connection) -> None:
         """`connection`, which may be unknown, is to be written to in another way from here on."""
@@ -166,6 +186,15 @@ class Registry:
         connection.groups -= {group}
         self._leave_group(hub, group, connection)
         return True
+
+    def _outboxes(self) -> Iterator[Outbox]:
+        yield from (hub.outbox for hub in self._hubs.values())
+        yield from self._ending
+
+    def _ended(self, outbox: Outbox) -> None:
+        del self._ending[outbox]
+        self._past[0] += outbox.accepted
+        self._past[1] += outbox.delivered
 
     def _leave_group(self, hub: Hub, group: str, connection: Connection) -> None:
         _leave(hub.groups, group, connection)

@@ -57,17 +57,19 @@ class RestApi:
         try:
             return await self._answer(scope, receive)
         except Refusal as refusal:
-            return _refuse(scope, refusal)
+            answer = _refuse(scope, refusal)
         except StoreError as error:
             _logger.error("%s", error)
-            return RestError(503, f"{error} Try again later.").answer()
+            answer = RestError(503, f"{error} Try again later.").answer()
         except (BackplaneError, UnansweredError) as error:
             _logger.warning("%s %s: %s", scope["method"], scope["path"], error)
-            return RestError(503, f"{error} Try again later.").answer()
+            answer = RestError(503, f"{error} Try again later.").answer()
         except Exception:
             # A defect in one call must not end the caller's connection without a word.
             _logger.exception("%s %s failed", scope["method"], scope["path"])
-            return RestError(500, "The service failed; its log says why.").answer()
+            answer = RestError(500, "The service failed; its log says why.").answer()
+        self._node.refused["rest", answer.status or 500] += 1
+        return answer
 
     def has_to_ask(self, scope: Scope) -> bool:
         """Whether who issued the token has to be asked."""

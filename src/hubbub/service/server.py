@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
 from types import FrameType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
@@ -25,6 +25,9 @@ from hubbub.service.node import Node
 from hubbub.service.settings import EMULATOR_KEY, ServiceSettings
 from hubbub.service.store import MemoryStore, Store
 from hubbub.service.transports.websocket import WebSocketTransport
+
+if TYPE_CHECKING:
+    from hubbub.service.metrics import MetricsPage
 
 __all__ = ["configure", "serve"]
 
@@ -43,11 +46,13 @@ async def serve(
     store: Store | None = None,
     engine: Engine | None = None,
     lease: float = LEASE,
+    metrics: socket.socket | None = None,
 ) -> None:
     """Serve on `listener` until SIGINT or SIGTERM.
 
     `ready` is called once requests are answered, with the settings in force. With an `engine` this
     is one node of several, and the store is the engine's; `lease` is the engine's too, in seconds.
+    On `metrics` the node's are served.
 
     The first signal, with which `stopping` is called, lets clients go in a way that lets them
     connect again, spread over the settings' drain window; the app is told of them, and REST calls
@@ -64,9 +69,12 @@ async def serve(
     server = _Server(node, listener, lambda: ready(node.settings), stopping)
     if cluster is not None and listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT):
         cluster.leave_port = partial(server.leave_port, is_for_good=True)
+    page = await _open_page(node, metrics) if metrics is not None else None
     try:
         await server.serve(sockets=[listener])
     finally:
+        if page is not None:
+            await page.close()
         node.close()
         await node.upstream.close()
         if cluster is not None:
@@ -76,6 +84,14 @@ async def serve(
 
 def _cluster(node: Node, engine: Engine, lease: float) -> Cluster:
     return Cluster(node, engine, lease=lease, renewal=lease * RENEWAL / LEASE)
+
+
+async def _open_page(node: Node, listener: socket.socket) -> "MetricsPage":
+    from hubbub.service.metrics import MetricsPage  # of the extra `telemetry`, which few need
+
+    page = MetricsPage(node)
+    await page.open(listener)
+    return page
 
 
 def _check_keys(own: ServiceSettings, shared: ServiceSettings) -> None:
@@ -206,18 +222,15 @@ class _Server(uvicorn.Server):
         """The same for looks whether those who came when the port was left have said what for."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _HEARING
-        while (
-            self._listener is None
-            and loop.time() < deadline
-            and (
-                self._accepting
-                or any(
-                    isinstance(each, LimitedHttp) and each.is_expected
-                    for each in self.server_state.connections
-                )
-            )
-        ):
+        while self._listener is None and self._expects_requests and loop.time() < deadline:
             yield _LOOK
+
+    @property
+    def _expects_requests(self) -> bool:
+        return bool(self._accepting) or any(
+            isinstance(each, LimitedHttp) and each.is_expected
+            for each in self.server_state.connections
+        )
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take a signal: the first one ends in order, the second one at once."""

@@ -33,11 +33,12 @@ from hubbub.service.transports.transport import Transport
 from hubbub.service.upstream.inbox import Inbox
 from hubbub.service.upstream.streams import Streams
 
-__all__ = ["Connection", "State"]
+__all__ = ["TOO_SLOW", "Connection", "State"]
 
 _logger = logging.getLogger("hubbub.service")
 
 
+TOO_SLOW: Final = "The client is too slow to receive."
 _LIVE: Final = frozenset({State.OPEN, State.DETACHED})
 _ENDED: Final = frozenset({State.CLOSING, State.CLOSED})
 
@@ -192,7 +193,7 @@ class Connection:
         if self.state in _ENDED:
             return
         _logger.info("connection %s is too slow and is closed", self.id)
-        self.close(Close(error="The client is too slow to receive.", allow_reconnect=True))
+        self.close(Close(error=TOO_SLOW, allow_reconnect=True))
 
     def detach(self, reason: str | None = None) -> None:
         """The transport broke. With stateful reconnect the client may come back on another."""

@@ -94,6 +94,7 @@ class Cluster:
         # How clients that come to this node's port are left to others on it, where there are any.
         self.leave_port: Callable[[], None] | None = None
         self._is_drained = False
+        self.received = 0
         node.cluster = self
         node.registry.group_began = self._group_began
         node.registry.group_ended = self._group_ended
@@ -167,6 +168,7 @@ class Cluster:
         self.handover.sweep(now)
 
     def _receive(self, channel: str, data: bytes) -> None:
+        self.received += 1
         if data == KEYS_CHANGED:
             self._watching.look()
             return

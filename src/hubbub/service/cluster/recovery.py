@@ -30,12 +30,12 @@ class Recovery:
         self._backplane = backplane
         self._leases = leases
         self._lease = lease
-        self._known = 0  # nodes that were there when last looked, while nothing was wrong
+        self.known = 0  # nodes that were there when last looked, while nothing was wrong
         self._task: asyncio.Task[None] | None = None
         self.is_whole = True
 
     def __repr__(self) -> str:
-        return f"Recovery(is_whole={self.is_whole}, known={self._known})"
+        return f"Recovery(is_whole={self.is_whole}, known={self.known})"
 
     def check(self) -> Callable[[], None]:
         """What raises `BackplaneError` when something that is published next has been published.
@@ -77,7 +77,7 @@ class Recovery:
         with suppress(BackplaneError):
             (known,) = await self._backplane.listeners([_READY])
             if self.is_whole:
-                self._known = known
+                self.known = known
 
     async def _wait(self) -> None:
         loop = asyncio.get_running_loop()
@@ -94,7 +94,7 @@ class Recovery:
         # Leases may have run out meanwhile, or be lost with what keeps them: so both are counted.
         try:
             (ready,) = await self._backplane.listeners([_READY])
-            return ready >= max(self._known, len(await self._leases.live()))
+            return ready >= max(self.known, len(await self._leases.live()))
         except BackplaneError:
             return False
 

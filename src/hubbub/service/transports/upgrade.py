@@ -80,6 +80,7 @@ def answer_upgrade(
         node.check(access)
     except Refusal as refusal:
         path = target.partition("?")[0]
+        node.refused["client", refusal.status] += 1
         _logger.info("refused WebSocket %s: %d %s", path, refusal.status, refusal.explanation)
         response = ServerProtocol(logger=_websockets_logger).reject(refusal.status, f"{refusal}\n")
         response.headers.update(refusal.headers)
