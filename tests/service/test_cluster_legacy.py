@@ -110,7 +110,7 @@ async def test_the_will_of_a_connection_goes_with_it(cluster: StartCluster) -> N
     async with pair(cluster) as (first, second, app):
         client = await stateful(first)
         await app.next()
-        wills = wills_of(first)
+        wills = legacy_of(first)._wills
         assert list(await wills.of(first.node.id)) == [client.id]
         await client.come_back(second)
         await until(lambda: not legacy_of(second)._origins)
@@ -132,12 +132,12 @@ async def test_a_connection_that_nobody_took_is_told_to_the_app(
         returning = asyncio.ensure_future(client.come_back(second))
         await until(lambda: bool(legacy_of(first)._given))
         legacy_of(first).sweep(0.0)  # the new node lives, and may take it still
-        assert len(await wills_of(first).of(first.node.id)) == 1
+        assert len(await legacy_of(first)._wills.of(first.node.id)) == 1
 
         legacy_of(first).inherit([second.node.id])
         assert (await app.next()).event == "disconnected"
         await until(lambda: not legacy_of(first)._doing)
-        assert await wills_of(first).of(first.node.id) == {}
+        assert await legacy_of(first)._wills.of(first.node.id) == {}
         returning.cancel()
         await asyncio.gather(returning, return_exceptions=True)
 
