@@ -70,6 +70,30 @@ async def test_what_is_asked_for_in_one_turn_takes_effect_in_that_order(join: Jo
     await node.has(("x", b"1"), ("x", b"2"))
 
 
+async def test_a_node_that_is_expelled_listens_to_nothing_until_it_connects_again(
+    join: Join,
+) -> None:
+    node, other = await join(), await join()
+    name = f"node-{id(node)}"
+    node.backplane.call_itself(name)
+    other.backplane.call_itself("another")
+    await node.backplane.listen("x")
+    await other.backplane.listen("x")
+
+    await node.backplane.expel("unknown")
+    assert await node.backplane.publish("x", b"1") == 2
+    await other.backplane.expel(name)
+    node.backplane.publish("nobody", b"")  # it lives
+    await node.until(lambda: node.states == [False, True])
+    assert await other.backplane.publish("x", b"2") == 2
+    await node.has(("x", b"1"), ("x", b"2"))
+    assert other.states == []
+
+    await other.backplane.expel(name)  # which it is called still
+    node.backplane.publish("nobody", b"")
+    await node.until(lambda: node.states == [False, True] * 2)
+
+
 async def test_what_is_ignored_does_not_come_any_more(join: Join) -> None:
     node, sender = await join(), await join()
     await node.backplane.listen("x")

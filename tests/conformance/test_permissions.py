@@ -27,6 +27,8 @@ async def use_everything(engine: Engine) -> None:
     await engine.backplane.listen("x")
     assert await engine.backplane.publish("x", b"") == 1
     assert await engine.backplane.listeners(["x"]) == [1]
+    engine.backplane.call_itself("a")
+    await engine.backplane.expel("b")
     engine.backplane.ignore("x")
     await engine.store.add("chat", "ada", "red", 100)
     await engine.store.add("chat", "ada", "blue", None)

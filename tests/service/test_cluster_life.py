@@ -157,6 +157,22 @@ async def test_while_a_node_does_not_answer_who_needs_it_is_503_and_not_after_it
     assert [entry["userId"] for entry in answer.json["value"]] == ["bob"]
 
 
+async def test_a_node_that_is_only_stopped_is_cut_off_when_it_is_dead(
+    dying: Dyings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = await dying(3)
+    expelled: list[str] = []
+    monkeypatch.setattr(started.nodes.bus, "expel", expelled.append)
+    stopped = started.nodes[1].node.id
+    started.stop(1)
+    await started.pass_time()
+    async with asyncio.timeout(PATIENCE):
+        while len(expelled) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    await started.renewed()
+    assert expelled == [stopped] * 2  # by each of the others, once
+
+
 async def test_a_node_that_was_taken_for_dead_lets_its_clients_go_and_is_another_one(
     dying: Dyings,
 ) -> None:

@@ -59,5 +59,11 @@ class Backplane(Protocol):
     def ignore(self, channel: str) -> None:
         """Receive no more from `channel`. It may be one that is not listened to."""
 
+    def call_itself(self, node_id: str) -> None:
+        """Be known by this name from here on, so that others may `expel` this node."""
+
+    async def expel(self, node_id: str) -> None:
+        """Have a node that is dead listen to nothing any more; if it lives, it connects again."""
+
     async def listeners(self, channels: Sequence[str]) -> list[int]:
         """How many nodes listen to each of `channels`, this one included."""

@@ -55,6 +55,13 @@ class MemoryBus:
         if not listening:
             self._listening.pop(channel, None)
 
+    def expel(self, node_id: str) -> None:
+        """From here on the node receives nothing, until it does something itself."""
+        for backplane in {each for those in self._listening.values() for each in those}:
+            if backplane.node_id == node_id:
+                self.forget(backplane)
+                backplane.is_expelled = True
+
     def forget(self, backplane: "MemoryBackplane") -> None:
         """From here on `backplane` receives nothing."""
         for channel in [each for each, those in self._listening.items() if backplane in those]:
@@ -70,6 +77,8 @@ class MemoryBackplane:
 
     def __init__(self, bus: MemoryBus) -> None:
         self._bus = bus
+        self.node_id = ""
+        self.is_expelled = False
         self._is_open = False
         self._is_connected = False
         self._life = 0  # how often it has been cut off; a step of an earlier life has no effect
@@ -136,6 +145,14 @@ class MemoryBackplane:
         self._channels.discard(channel)
         _ = self._ask(lambda: self._bus.remove(channel, self))
 
+    def call_itself(self, node_id: str) -> None:
+        """Be known by this name from here on."""
+        self.node_id = node_id
+
+    async def expel(self, node_id: str) -> None:
+        """Have a node that is dead listen to nothing any more."""
+        await self._ask(lambda: self._bus.expel(node_id))
+
     async def listeners(self, channels: Sequence[str]) -> list[int]:
         """How many nodes listen to each of `channels`."""
         return await self._ask(lambda: [len(self._bus.listening(each)) for each in channels])
@@ -155,6 +172,10 @@ class MemoryBackplane:
 
     def _ask(self, work: Callable[[], _Result]) -> asyncio.Future[_Result]:
         """Have `work` done on the bus, and its result brought back."""
+        if self.is_expelled:
+            self.is_expelled = False
+            self.disconnect()
+            self.reconnect()
         done: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
         life = self._life
         if not self._is_connected:

@@ -51,6 +51,7 @@ class RedisBackplane:
         self._was_connected = False
         self._is_open = False
         self._retry: asyncio.TimerHandle | None = None
+        self._node_id = ""
 
     def __repr__(self) -> str:
         state = "connected" if self.is_connected else f"missing={len(self._missing)}"
@@ -109,6 +110,21 @@ class RedisBackplane:
             link.subscribe(self._redis.commands.ignore, name, heard.slot)
         self._note()
 
+    def call_itself(self, node_id: str) -> None:
+        """Be known by this name from here on."""
+        self._node_id = node_id
+        for link in self._redis.links():
+            link.call(b"CLIENT", b"SETNAME", f"hubbub-{node_id}")
+
+    async def expel(self, node_id: str) -> None:
+        """Have Redis end the connections of a node that is dead, wherever it has any."""
+        name = f"name=hubbub-{node_id}".encode()
+        for link in self._redis.links():
+            clients: bytes = await link.call(b"CLIENT", b"LIST", b"TYPE", b"PUBSUB")
+            for client in map(bytes.split, clients.splitlines()):
+                if name in client:
+                    await link.call(b"CLIENT", b"KILL", b"ID", client[0].removeprefix(b"id="))
+
     async def listeners(self, channels: Sequence[str]) -> list[int]:
         """How many nodes listen to each of `channels`."""
         names = [self._name(channel) for channel in channels]
@@ -127,6 +143,8 @@ class RedisBackplane:
 
     def joined(self, link: Link) -> None:
         """Listen to everything again that this server is responsible for."""
+        if self._node_id:
+            link.call(b"CLIENT", b"SETNAME", f"hubbub-{self._node_id}")
         self._listen_again()
 
     def lost(self, link: Link) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from hubbub.errors import ProtocolError
+from hubbub.service.backplane.backplane import BackplaneError
 from hubbub.service.backplane.engine import Engine
 from hubbub.service.backplane.sharedsettings import KEYS_CHANGED, Watching
 from hubbub.service.calls import Answer, Call
@@ -83,7 +84,7 @@ class Cluster:
             node,
             engine.leases,
             engine.wills,
-            died=self.questions.lost,
+            died=self._died,
             moved=self._moved,
             lease=lease,
             renewal=renewal,
@@ -105,6 +106,7 @@ class Cluster:
     async def open(self) -> None:
         """Reach the others. Raises `ConfigError` where they cannot be reached."""
         await self.backplane.open(self._receive, self._changed)
+        self.backplane.call_itself(self._node.id)
         for channel in (EVERY_NODE, node_channel(self._node.id)):
             self.subscriptions.hold(channel)
         await self.subscriptions.settled()
@@ -244,7 +246,20 @@ class Cluster:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def _died(self, node_id: str, *, is_news: bool) -> None:
+        self.questions.lost(node_id)
+        if is_news:
+            # It may only be stopped: then it would be counted among those who listen.
+            self._start(self._expel(node_id))
+
+    async def _expel(self, node_id: str) -> None:
+        try:
+            await self.backplane.expel(node_id)
+        except BackplaneError as error:
+            _logger.info("a dead node is not cut off, and may be waited for: %s", error)
+
     def _moved(self, old_id: str, new_id: str) -> None:
+        self.backplane.call_itself(new_id)
         self.subscriptions.hold(node_channel(new_id))
         self.subscriptions.release(node_channel(old_id))
 

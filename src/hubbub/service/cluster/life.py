@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import hubbub
 from hubbub.protocol.messages import Close
@@ -31,6 +31,13 @@ _logger = logging.getLogger("hubbub.service")
 _LINGERS: Final = 600.0
 
 
+class Died(Protocol):
+    """Is told of a dead node, as often as it is found among the dead."""
+
+    def __call__(self, node_id: str, *, is_news: bool) -> None:
+        """`is_news` is true the first time."""
+
+
 class Life:
     """Keeps one node's lease. `open` it when the others can be reached."""
 
@@ -40,7 +47,7 @@ class Life:
         leases: Leases,
         wills: Wills,
         *,
-        died: Callable[[str], None],
+        died: Died,
         moved: Callable[[str, str], None],
         lease: float = LEASE,
         renewal: float = RENEWAL,
@@ -164,10 +171,11 @@ class Life:
     def _inherit(self, dead: list[str]) -> None:
         now = asyncio.get_running_loop().time()
         for node_id in dead:
-            if node_id not in self._dead:
+            is_news = node_id not in self._dead
+            if is_news:
                 _logger.warning("node %s is dead", node_id)
             self._dead[node_id] = now + _LINGERS
-            self._died(node_id)
+            self._died(node_id, is_news=is_news)
         self.legacy.inherit(dead)
 
 

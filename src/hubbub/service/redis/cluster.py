@@ -115,6 +115,10 @@ class ClusterRedis:
         server = self._owners[slot]
         return server.link if server is not None else None
 
+    def links(self) -> list[Link]:
+        """The connections that are up, one to each primary."""
+        return [each.link for each in self._servers.values() if each.link is not None]
+
     def call(self, slot: int, *command: Any) -> asyncio.Future[Any]:
         """Ask the server of a slot, or wait for its next server while it moves."""
         if self._moving and slot in self._moving:

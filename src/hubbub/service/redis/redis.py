@@ -62,6 +62,9 @@ class Redis(Protocol):
     def link(self, slot: int) -> Link | None:
         """The connection to the server of a slot, while it is up."""
 
+    def links(self) -> list[Link]:
+        """The connections that are up, one to each server."""
+
     def call(self, slot: int, *command: Any) -> Future[Any]:
         """Ask the server of a slot. The future may be left alone."""
 

@@ -59,6 +59,11 @@ class SingleRedis:
         """The connection, while it is up."""
         return self._server.link if self._server is not None else None
 
+    def links(self) -> list[Link]:
+        """The connection, while it is up."""
+        link = self.link(0)
+        return [link] if link is not None else []
+
     def call(self, slot: int, *command: Any) -> asyncio.Future[Any]:
         """Ask the server."""
         link = self.link(slot)
