@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from tests.service.clusters import cluster_of
+from tests.service.clusters import backplane_of, cluster_of
 from tests.service.conftest import StartCluster
 from tests.service.running import PATIENCE, Service
 from tests.service.test_cluster_handover import stateful
@@ -15,6 +15,7 @@ from tests.service.test_cluster_life import dying as dying
 from tests.service.upstream_app import App, running_app
 
 from hubbub.protocol.upstreamtemplate import Template
+from hubbub.protocol.webhooks import Event
 from hubbub.service.backplane.backplane import BackplaneError
 from hubbub.service.cluster.legacy import Legacy
 from hubbub.service.wills import MemoryWills
@@ -150,3 +151,92 @@ async def test_what_keeps_the_wills_may_lose_them(cluster: StartCluster) -> None
         legacy_of(first).rewrite()
         await until(lambda: bool(wills_of(first)._wills))
         assert list(await wills_of(first).of(first.node.id)) == [client.id]
+
+
+async def test_who_comes_and_goes_while_the_others_are_away_is_told_at_once(
+    dying: Dyings,
+) -> None:
+    async with app_of(dying) as (started, app):
+        node = started.nodes[0]
+        known = await node.connect(user="known")
+        await app.next()
+        legacy = legacy_of(node)
+        await until(lambda: legacy.has_left(node.only_connection().id))
+        backplane_of(node).disconnect()
+
+        client = await node.connect(user="ann")
+        assert (await app.next()).event == "connected"
+        await client.socket.close()
+        webhook = (await app.next()).webhook
+        assert (webhook.event, webhook.user_id) == ("disconnected", "ann")
+        await until(lambda: len(legacy._own) == 1 and not legacy._tasks)
+        assert (legacy._told, cluster_of(node).life._withheld) == (set(), [])
+        assert list(await wills_of(node).of(node.node.id)) == list(legacy._own)
+        await known.socket.close()
+        await until(lambda: len(cluster_of(node).life._withheld) == 1)  # others may tell of it
+
+
+async def test_what_has_been_left_is_not_doubted_because_leaving_it_again_fails(
+    cluster: StartCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with pair(cluster) as (first, _second, app):
+        client = await stateful(first)
+        await app.next()
+        await until(lambda: legacy_of(first).has_left(client.id))
+        wills = wills_of(first)
+        monkeypatch.setattr(wills, "write", failing_once(wills.write, is_done=False))
+        legacy_of(first).rewrite()
+        await until(lambda: not legacy_of(first)._tasks)
+        assert legacy_of(first)._is_in_doubt
+        assert legacy_of(first).disown(client.id)
+
+
+async def test_of_a_connection_that_moved_nothing_stays_where_the_app_wants_no_word(
+    cluster: StartCluster,
+) -> None:
+    first, second = await cluster(2)
+    client = await stateful(first)
+    await client.come_back(second)
+    for each in (first, second):
+        legacy = legacy_of(each)
+        assert [*legacy._own, *legacy._origins, *legacy._given] == []
+
+
+async def test_a_node_inherits_nothing_from_itself(dying: Dyings) -> None:
+    async with app_of(dying) as (started, app):
+        node = started.nodes[0]
+        client = await node.connect(user="ann")
+        await app.next()
+        cluster_of(node).life._inherit([node.node.id])  # it hung between two questions
+        assert not legacy_of(node)._heirs
+        assert cluster_of(node).life.lapsed() == 0
+        await client.socket.close()
+        assert (await app.next()).event == "disconnected"
+        await no_more(started, app)
+
+
+async def test_one_will_that_fails_keeps_none_of_the_others_from_being_done(
+    dying: Dyings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with app_of(dying) as (started, app):
+        nodes = started.nodes
+        for number in range(3):
+            await nodes[1].connect(user=f"u{number}")
+            await app.next()
+        for heir in (nodes[0], nodes[2]):
+            upstream = heir.node.upstream
+            monkeypatch.setattr(upstream, "tell", broken_for("u1", upstream.tell))
+        started.kill(1)
+        await started.pass_time()
+        assert {(await app.next()).webhook.user_id for _ in range(2)} == {"u0", "u2"}
+        await no_more(started, app)
+        assert "could not be told" in caplog.text
+
+
+def broken_for(user: str, tell: Callable[[Event, str], Awaitable[None]]) -> Callable[..., Any]:
+    async def run(event: Event, reason: str) -> None:
+        if event.user_id == user:
+            raise ValueError("a defect")
+        await tell(event, reason)
+
+    return run

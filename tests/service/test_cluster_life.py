@@ -167,10 +167,11 @@ async def test_a_node_that_is_only_stopped_is_cut_off_when_it_is_dead(
     started.stop(1)
     await started.pass_time()
     async with asyncio.timeout(PATIENCE):
-        while len(expelled) < 2:  # noqa: ASYNC110
+        while not expelled:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     await started.renewed()
-    assert expelled == [stopped] * 2  # by each of the others, once
+    # Once by each of those who noticed; one may have done what there was before the other looked.
+    assert expelled in ([stopped], [stopped] * 2)
 
 
 async def test_a_node_that_was_taken_for_dead_lets_its_clients_go_and_is_another_one(

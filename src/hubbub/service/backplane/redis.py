@@ -118,12 +118,10 @@ class RedisBackplane:
 
     async def expel(self, node_id: str) -> None:
         """Have Redis end the connections of a node that is dead, wherever it has any."""
-        name = f"name=hubbub-{node_id}".encode()
-        for link in self._redis.links():
-            clients: bytes = await link.call(b"CLIENT", b"LIST", b"TYPE", b"PUBSUB")
-            for client in map(bytes.split, clients.splitlines()):
-                if name in client:
-                    await link.call(b"CLIENT", b"KILL", b"ID", client[0].removeprefix(b"id="))
+        ends = [_end_connections(link, f"hubbub-{node_id}") for link in self._redis.links()]
+        for result in await asyncio.gather(*ends, return_exceptions=True):
+            if isinstance(result, BaseException):  # one server's trouble is not the others'
+                raise result
 
     async def listeners(self, channels: Sequence[str]) -> list[int]:
         """How many nodes listen to each of `channels`."""
@@ -265,3 +263,11 @@ def _confirm(heard: _Heard) -> None:
 
 def _nobody(channel: str, data: bytes) -> None:
     """Receives before `open`."""
+
+
+async def _end_connections(link: Link, name: str) -> None:
+    """Have one server end those of its connections that listen and are called so."""
+    clients: bytes = await link.call(b"CLIENT", b"LIST", b"TYPE", b"PUBSUB")
+    for client in map(bytes.split, clients.splitlines()):
+        if f"name={name}".encode() in client:
+            await link.call(b"CLIENT", b"KILL", b"ID", client[0].removeprefix(b"id="))

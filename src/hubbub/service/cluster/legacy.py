@@ -6,8 +6,10 @@ that of the connection, with the heir of a dead one, and it is gone when the app
 
 import asyncio
 import logging
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection, Coroutine, Mapping
 from contextlib import suppress
+from enum import Enum, auto
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -28,6 +30,15 @@ _REASON: Final = "The node that had the connection is gone."
 _LOOK: Final = 30.0  # seconds between two looks at whether what was given away has been taken
 # Seconds for a node to take what was given to it. It takes it at once, or has never got it.
 _TAKEN: Final = 60.0
+_AT_ONCE: Final = 1000  # wills that are left again together, so that other calls have their turn
+
+
+class _Word(Enum):
+    """What the others know of a connection's will, as far as this node can know."""
+
+    UNSAID = auto()
+    UNSURE = auto()  # it was said to them, and no answer came
+    LEFT = auto()
 
 
 class _Given(NamedTuple):
@@ -42,14 +53,14 @@ class Legacy:
         self._node = node
         self._leases = leases
         self._wills = wills
-        self._own: set[str] = set()  # connections that this node speaks for
-        self._left: set[str] = set()  # those whose wills are, as far as is known, kept
+        self._own: dict[str, _Word] = {}  # connections that this node speaks for
         self._doing: set[str] = set()  # inherited ones that are being done
         self._told: set[str] = set()  # done, and perhaps still written
         self._given: dict[str, _Given] = {}  # connections that another node goes on with
         self._origins: dict[str, str] = {}  # connections by the node that may have their wills yet
         self._heirs: set[str] = set()  # dead nodes whose wills are being done
         self._is_in_doubt = False  # whether there may be more than is known here
+        self._is_parted = False  # whether it is of no use to leave anything
         self._looked = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -69,24 +80,19 @@ class Legacy:
 
         `origin` is the node that had it till now.
         """
-        if origin is not None:
-            self._origins[connection.id] = origin
-        event = self._node.upstream.end_of(connection)
-        if event is None:
-            return
-        try:
-            will = msgspec.json.encode(event)
-        except (msgspec.MsgspecError, TypeError, UnicodeEncodeError):
-            _logger.warning("%r cannot be left to another node", connection)
-            return
-        self._own.add(connection.id)
-        self._start(self._write(connection.id, will))
+        will = self._will(connection)
+        if will is not None:
+            if origin is not None:
+                self._origins[connection.id] = origin
+            self._own.setdefault(connection.id, _Word.UNSAID)
+            self._start(self._write(connection.id, will))
+        elif origin is not None:
+            self._start(self._wills.erase(origin, connection.id))
 
     def given(self, connection_id: str, node_id: str) -> None:
         """Another node goes on with a connection, and takes its will over."""
-        if connection_id in self._own:
-            self._own.discard(connection_id)
-            self._left.discard(connection_id)
+        self._origins.pop(connection_id, None)
+        if self._own.pop(connection_id, None) is not None:
             self._given[connection_id] = _Given(node_id, asyncio.get_running_loop().time())
 
     def refused(self, connection_id: str) -> None:
@@ -96,20 +102,32 @@ class Legacy:
 
     def settled(self, connection_id: str) -> None:
         """The app knows what it is to know of a connection."""
-        if connection_id in self._own:
+        word = self._own.get(connection_id)
+        if word is _Word.UNSAID and connection_id not in self._origins:
+            del self._own[connection_id]
+        elif word is not None:
             self._start(self._erase(connection_id))
 
+    def parted(self) -> None:
+        """The others cannot be reached: `rewrite` leaves to them what comes meanwhile."""
+        self._is_parted = True
+
     def rewrite(self) -> None:
-        """The others can be reached again: what could not be left to them is left now."""
-        self._is_in_doubt = False
+        """The others can be reached again: what could not be left to them is left now.
+
+        The rest is left again, as what keeps it may have lost it.
+        """
+        self._is_parted = self._is_in_doubt = False
         self._start(self._look())
-        for connection in self._node.connections:
-            if connection.is_established:
-                self.opened(connection)
+        self._start(self._leave_again())
+
+    def has_left(self, connection_id: str) -> bool:
+        """Whether others do what is to be done if they take this node for dead."""
+        return self._own.get(connection_id) is _Word.LEFT
 
     def disown(self, connection_id: str) -> bool:
         """Whether others do what is to be done; if not, this node does."""
-        if connection_id in self._left:
+        if self.has_left(connection_id):
             return True
         self._told.add(connection_id)
         return False
@@ -117,13 +135,13 @@ class Legacy:
     def renamed(self, old: str) -> None:
         """This node is another one by now: the others do what the old one has left."""
         told, self._told = self._told, set()
-        for known in (self._own, self._left, self._given, self._origins):
+        for known in (self._own, self._given, self._origins):
             known.clear()
         # What came to be left when the others had done what there was: nobody else looks after it.
         self._heirs.add(old)
         self._start(self._execute(old, told))
 
-    def inherit(self, dead: list[str]) -> None:
+    def inherit(self, dead: Collection[str]) -> None:
         """Do what dead nodes have left, as far as nobody else does it."""
         for node_id in dead:
             if node_id not in self._heirs:
@@ -163,20 +181,22 @@ class Legacy:
             await self._wills.erase(node_id, connection_id)
             self._told.discard(connection_id)
         # What is being told when the question goes out is in the answer still.
-        known = {*self._own, *self._doing}
+        known = {*self._own, *self._doing, *self._told}
+        given = dict(self._given)
         wills = await self._wills.of(node_id)
         known |= {*self._own, *self._doing, *self._told}
-        await self._forget_given(wills.keys())
+        await self._forget_given(given, wills.keys())
         known |= self._given.keys()
-        await self._do_all(node_id, {key: wills[key] for key in wills.keys() - known})
+        if self._node.id == node_id:  # else it is the others' who took this node for dead
+            await self._do_all(node_id, {key: wills[key] for key in wills.keys() - known})
 
-    async def _forget_given(self, written: Collection[str]) -> None:
-        """Forget what has been taken, and what nobody will take."""
-        if not self._given:
+    async def _forget_given(self, given: Mapping[str, _Given], written: Collection[str]) -> None:
+        """Forget which of `given` have been taken, and which nobody will take."""
+        if not given:
             return
         live = {facts.id for facts in await self._leases.live()}
         limit = asyncio.get_running_loop().time() - _TAKEN
-        for connection_id, to in tuple(self._given.items()):
+        for connection_id, to in given.items():
             if connection_id not in written or to.node_id not in live or to.since < limit:
                 self._given.pop(connection_id, None)
 
@@ -190,16 +210,42 @@ class Legacy:
         except msgspec.MsgspecError as error:
             _logger.warning("the will of %s is not understood: %s", connection_id, error)
         else:
-            await self._node.upstream.tell(event, _REASON)
+            try:
+                await self._node.upstream.tell(event, _REASON)
+            except Exception:  # the other wills must be done whatever one of them does
+                _logger.exception("the app could not be told of the end of %s", connection_id)
         self._told.add(connection_id)
         self._doing.discard(connection_id)
         with suppress(BackplaneError):
             await self._wills.erase(heir_id, connection_id)
             self._told.discard(connection_id)
 
+    def _will(self, connection: Connection) -> bytes | None:
+        """What is to be told of its end, `None` where nothing is or it cannot be left."""
+        event = self._node.upstream.end_of(connection)
+        if event is None:
+            return None
+        try:
+            return msgspec.json.encode(event)
+        except (msgspec.MsgspecError, TypeError, UnicodeEncodeError):
+            _logger.warning("%r cannot be left to another node", connection)
+            return None
+
+    async def _leave_again(self) -> None:
+        connections = iter(tuple(self._node.connections))
+        while some := tuple(islice(connections, _AT_ONCE)):
+            wills = [(each.id, self._will(each)) for each in some if each.is_established]
+            for connection_id, will in wills:
+                if will is not None:
+                    self._own.setdefault(connection_id, _Word.UNSAID)
+            await asyncio.gather(*(self._write(key, will) for key, will in wills if will))
+
     async def _write(self, connection_id: str, will: bytes) -> None:
+        before = self._own.get(connection_id)
+        if before is None or self._is_parted:
+            return  # it has ended meanwhile, or is left later
         origin = self._origins.get(connection_id)
-        self._left.add(connection_id)
+        self._own[connection_id] = _Word.LEFT
         try:
             if origin is None:
                 await self._wills.write(self._node.id, connection_id, will)
@@ -207,15 +253,15 @@ class Legacy:
                 await self._wills.take(origin, self._node.id, connection_id, will)
                 self._origins.pop(connection_id, None)
         except BackplaneError:
-            self._left.discard(connection_id)
+            if connection_id in self._own and before is not _Word.LEFT:
+                self._own[connection_id] = _Word.UNSURE
             raise
 
     async def _erase(self, connection_id: str) -> None:
         origin = self._origins.pop(connection_id, None)
         # In this order: until it is erased, it is not taken for one that is to be done.
         self._told.add(connection_id)
-        self._own.discard(connection_id)
-        self._left.discard(connection_id)
+        self._own.pop(connection_id, None)
         if origin is not None:
             await self._wills.erase(origin, connection_id)
         await self._wills.erase(self._node.id, connection_id)
@@ -227,6 +273,9 @@ class Legacy:
                 await work
             except BackplaneError:
                 self._is_in_doubt = True  # it may have had its effect, or not
+            except Exception:  # what is left to do must be done whatever goes wrong once
+                self._is_in_doubt = True
+                _logger.exception("looking after the wills of connections failed")
 
         task = asyncio.get_running_loop().create_task(run())
         self._tasks.add(task)

@@ -106,12 +106,15 @@ class Life:
             self._disown(connection)
         elif self._is_certain and self._leases.is_fresh:
             self._node.upstream.closed(connection)
-        else:
+        elif self.legacy.has_left(connection.id):
             self._withheld.append(connection)
+        else:  # nobody else knows of it
+            self._node.upstream.closed(connection)
 
     def parted(self) -> None:
         """The others cannot be reached, and may come to take this node for dead."""
         self._is_certain = False
+        self.legacy.parted()
 
     def sweep(self, now: float) -> None:
         """Forget nodes that have been dead for long."""
@@ -168,8 +171,10 @@ class Life:
         else:  # the others know nothing of it, or what they know has come too late for them
             self._node.upstream.closed(connection)
 
-    def _inherit(self, dead: list[str]) -> None:
+    def _inherit(self, found: list[str]) -> None:
         now = asyncio.get_running_loop().time()
+        # That this node itself has died it finds out at its next renewal.
+        dead = [each for each in found if each != self._node.id]
         for node_id in dead:
             is_news = node_id not in self._dead
             if is_news:

@@ -134,6 +134,8 @@ class Upstream:
             self._put(connection, Ended(connection.close_reason))
         if connection.inbox is not None:
             connection.inbox.release()
+        else:  # it may have been to be told, by the settings of that time
+            self.settled(connection.id)
 
     def disown(self, connection: "Connection") -> None:
         """`connection` has ended, which another node tells the app."""
