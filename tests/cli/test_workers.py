@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import socket
 import time
@@ -183,29 +182,3 @@ def test_on_a_hangup_processes_are_replaced_one_after_another_and_the_port_is_al
         log = (tmp_path / "log").read_text()
         assert log.count("is replaced") == 2
         assert "Traceback" not in log
-
-
-def test_each_process_has_a_page_of_metrics_of_its_own(redis: RedisServer, tmp_path: Path) -> None:
-    options = ("service", "--port", "0", "--workers", "2", "--backplane", redis.url)
-    with running(*options, "--metrics", "0", cwd=tmp_path, log=tmp_path / "log") as (_, facts):
-        nodes = set()
-        for page in facts["service"]["metrics"]:
-            assert page.startswith("http://127.0.0.1:")
-            with urllib.request.urlopen(page, timeout=PATIENCE) as answer:
-                nodes |= set(re.findall(r'hubbub_info{node="(\w+)"', answer.read().decode()))
-        assert nodes == {each["id"] for each in nodes_of(redis)}
-
-
-@pytest.mark.parametrize(
-    ("place", "words"),
-    [
-        ("x", "expected a port"),
-        ("70000", "expected a port"),
-        ("127.0.0.1:", "expected a port"),
-        ("192.0.2.1:1", "is no address"),
-    ],
-)
-def test_where_metrics_cannot_be_is_an_error(place: str, words: str, tmp_path: Path) -> None:
-    done = run("service", "--port", "0", "--metrics", place, cwd=tmp_path)
-    assert done.returncode == 2
-    assert words in done.stderr

@@ -134,6 +134,8 @@ async def test_a_node_of_several_says_whether_it_is_whole(
     backplane_of(nodes[0]).disconnect()
     values = await read(nodes[0])
     assert (values["hubbub_degraded"], values["hubbub_backplane_connected"]) == (1, 0)
+    assert (await nodes[0].rest("GET", "/api/health")).json == {"status": "degraded"}
+    assert (await read(nodes[1]))["hubbub_degraded"] == 0  # which reaches what joins them
 
 
 async def test_nothing_else_is_served_there(start: Start, read: Read) -> None:

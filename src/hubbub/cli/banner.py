@@ -28,6 +28,7 @@ def service_lines(facts: Mapping[str, Any]) -> str:
         lines.append(_PASSING_KEY)
     if not facts["hasUpstream"]:
         lines.append(_NO_UPSTREAM)
+    lines += [f"  Metrics: {page}\n" for page in facts.get("metrics", ())]
     return "\n".join(lines)
 
 

@@ -147,7 +147,8 @@ def _explain(error: Exception, address: str, port: int, option: str) -> str:
     if number == errno.EACCES:
         return f"Port {port} needs more rights than you have. Pass {option} with one above 1023."
     if number == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
-        return f"{address} is no address of this machine. Pass --address with one that is."
+        where = "--metrics" if option == "--metrics" else "--address"
+        return f"{address} is no address of this machine. Pass {where} with one that is."
     if isinstance(error, OverflowError):
         return f"{port} is no port. Pass {option} with a number from 0 to 65535."
     return f"Cannot listen on {address}, port {port}: {error}."

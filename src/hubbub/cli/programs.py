@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from hubbub.cli.chosen import SETTING
 from hubbub.cli.keptkey import new_key
+from hubbub.cli.metricsoption import KeptPlaces, MetricsPlace, parse_place
 from hubbub.cli.network import Place, listen, origin
 from hubbub.cli.reload import HostChildren, worker_count
 from hubbub.cli.service import check_cluster, worker_environment
@@ -47,6 +48,8 @@ class StartOptions:
     settings_file: Path | None
     workers: int
     backplane: str | None
+    metrics: str | None
+    insecure_metrics: bool
     insecure: bool
     enable_auth: bool
     no_reload: bool
@@ -79,6 +82,7 @@ class Programs:
         self.connection_string = self._place.connection_string(
             origin(self._listener), self._key, self._port
         )
+        self._metrics = KeptPlaces(_metrics(options), options.workers)
         self._environment = worker_environment((self._key,), options.backplane)
         self._upstream: list[str] = []
         self._origins = list(options.origins)
@@ -98,6 +102,7 @@ class Programs:
                 "remoteConnectionString": place.remote_connection_string(self._key, self._port),
                 "hasPassingKey": self._has_passing_key,
                 "hasUpstream": bool(self._upstream),
+                "metrics": self._metrics.pages,
             }
         }
         if self._host is not None:
@@ -131,9 +136,11 @@ class Programs:
         # With others, what outlives the service is kept where they find it too.
         shared = self._shared if options.backplane is None else self._logging
         arguments = ["service", *shared, *self._upstream, *allowed]
+        metrics, listener = self._metrics, self._listener
         if options.workers > 1:
-            return Workers("service", arguments, self._listener, self._environment, options.workers)
-        return Child("service", arguments, self._listener, self._environment)
+            count, own = options.workers, metrics.arguments
+            return Workers("service", arguments, listener, self._environment, count, own)
+        return Child("service", [*arguments, *metrics.arguments(0)], listener, self._environment)
 
     def _new_host(self, app: Path) -> HostChildren:
         options, local = self._options, self._local
@@ -214,6 +221,12 @@ class Programs:
             return "ours"  # the emulator's key means whichever runs on this machine
         here = {f"http://{name}:{self._port}" for name in self._place.names}
         return "stale" if found.url in here else "other"
+
+
+def _metrics(options: StartOptions) -> MetricsPlace | None:
+    if options.metrics is None:
+        return None
+    return parse_place(options.metrics).check(insist=options.insecure_metrics)
 
 
 def _folder(app: Path | None) -> Path | None:

@@ -22,9 +22,12 @@ from hubbub.cli.child import (
     stop_with_parent,
 )
 from hubbub.cli.metricsoption import (
+    KeptPlaces,
     MetricsPlace,
+    insecure_metrics_option,
     listen_for_metrics,
     metrics_option,
+    page_at,
     parse_place,
 )
 from hubbub.cli.network import Place, listen, named_localhost, origin
@@ -83,6 +86,7 @@ __all__ = ["check_cluster", "service", "worker_environment"]
     help="What joins processes and machines into one service, as redis://HOST:PORT.",
 )
 @metrics_option
+@insecure_metrics_option
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), default="info", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the ready line as JSON.")
 @click.option("--fd", type=int, hidden=True)
@@ -102,6 +106,7 @@ def service(
     workers: int,
     backplane: str | None,
     metrics: str | None,
+    insecure_metrics: bool,
     log_level: str,
     as_json: bool,
     fd: int | None,
@@ -131,12 +136,13 @@ def service(
         _serve_as_child(settings, fd, ready_fd, data, backplane, numbers)
         return
     settings.check_address(address, insist=insecure)
+    if numbers is not None:
+        numbers.check(insist=insecure_metrics)
     place = Place(address)
 
     def say(url: str, key: str, pages: list[str]) -> None:
         facts = {**_facts(settings, place, url, key), "metrics": pages}
-        shown = "".join(f"Metrics: {page}\n" for page in pages)
-        lines = f"{service_lines(facts)}{shown}\n{STOP}"
+        lines = f"{service_lines(facts)}\n{STOP}"
         click.echo(json.dumps({"service": facts}) if as_json else lines)
 
     if workers == 1:
@@ -152,18 +158,14 @@ def service(
         *(f"--entra-role={role}" for role in roles),
     ]
     environment = worker_environment(settings.access_keys, backplane)
-
-    def own(index: int) -> list[str]:
-        return [f"--metrics={numbers.of_worker(index)}"] if numbers is not None else []
-
-    children = Workers("service", arguments, listener, environment, workers, own)
-    # A terminal that is closed says the same, and means the end.
-    on_hangup = None if sys.stdin.isatty() else children.renew
-    with Supervisor([children], on_hangup) as supervisor:
-        if supervisor.start():
-            pages = [page for facts in children.all_facts for page in facts["metrics"]]
-            say(children.facts["url"], children.facts["accessKey"], pages)
-            supervisor.run()
+    with KeptPlaces(numbers, workers) as kept:
+        children = Workers("service", arguments, listener, environment, workers, kept.arguments)
+        # A terminal that is closed says the same, and means the end.
+        on_hangup = None if sys.stdin.isatty() else children.renew
+        with Supervisor([children], on_hangup) as supervisor:
+            if supervisor.start():
+                say(children.facts["url"], children.facts["accessKey"], kept.pages)
+                supervisor.run()
 
 
 def worker_environment(access_keys: tuple[str, ...], backplane: str | None) -> dict[str, str]:
@@ -199,10 +201,10 @@ def _serve_as_child(
     stop_with_parent(fd, ready_fd)
 
     def say(url: str, key: str, pages: list[str]) -> None:
-        report(ready_fd, {"ready": True, "url": url, "accessKey": key, "metrics": pages})
+        report(ready_fd, {"ready": True, "url": url, "accessKey": key})
 
     try:
-        _serve(settings, inherit(fd), say, data, backplane, metrics, is_worker=True)
+        _serve(settings, inherit(fd), say, data, backplane, metrics, is_child=True)
     except ConfigError as error:
         if ready_fd is None:
             raise
@@ -217,12 +219,12 @@ def _serve(
     backplane: str | None,
     metrics: MetricsPlace | None,
     *,
-    is_worker: bool = False,
+    is_child: bool = False,
 ) -> None:
     """Serve until a signal; `say` gets the URL, the primary key in force, and pages of metrics."""
     url = origin(listener)
-    page = listen_for_metrics(metrics, is_worker=is_worker) if metrics is not None else None
-    pages = [f"{origin(page)}/metrics"] if page is not None else []
+    page = listen_for_metrics(metrics, is_child=is_child) if metrics is not None else None
+    pages = [page_at(page)] if page is not None else []
     settings = replace(settings, url=named_localhost(url))
 
     async def run() -> None:

@@ -9,6 +9,7 @@ import click
 
 from hubbub.cli.banner import STOP, function_lines, service_lines
 from hubbub.cli.child import LOG_LEVELS
+from hubbub.cli.metricsoption import insecure_metrics_option, metrics_option
 from hubbub.cli.programs import Programs, StartOptions
 from hubbub.cli.supervisor import Supervisor
 
@@ -51,6 +52,8 @@ _NO_APP: Final = "No function app given; `hubbub new NAME` makes one.\n"
     envvar="HUBBUB_BACKPLANE",
     help="What joins the service's processes and machines, as redis://HOST:PORT.",
 )
+@metrics_option
+@insecure_metrics_option
 @click.option("--insecure", is_flag=True, help="Allow the emulator's key and * beyond loopback.")
 @click.option("--enable-auth", is_flag=True, help="Ask for function keys, as on Azure.")
 @click.option("--no-reload", is_flag=True, help="Do not load the app again when it changes.")

@@ -70,11 +70,6 @@ class Workers:
         """What the first of them has said when it was ready."""
         return self._children[0].child.facts
 
-    @property
-    def all_facts(self) -> list[Mapping[str, Any]]:
-        """What each of them has said."""
-        return [worker.child.facts for worker in self._children]
-
     def start(self) -> None:
         """Start all."""
         for worker in self._children:

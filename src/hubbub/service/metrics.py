@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["METRICS", "MetricsPage"]
 
 _STRIDE: Final = 500  # connections that are looked at before others have their turn
+_LAST: Final = 1.0  # seconds for answers that are under way when the node ends
 _TRANSPORTS: Final = {
     "WebSocketTransport": "websocket",
     "EventStream": "event_stream",
@@ -166,7 +167,7 @@ class MetricsPage:
         """Begin to answer."""
         app = web.Application()
         app.router.add_get("/metrics", self._answer)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_LAST)
         await self._runner.setup()
         await web.SockSite(self._runner, listener).start()
 

@@ -1,0 +1,136 @@
+"""`--metrics`: where the pages are, with one process or several, and where they are refused."""
+
+import json
+import os
+import re
+import signal
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from tests.cli.programs import run, running
+from tests.conformance.redisserver import RedisServer, redis_server
+
+from hubbub.cli.metricsoption import KeptPlaces, MetricsPlace, listen_for_metrics, parse_place
+from hubbub.cli.network import bind
+from hubbub.errors import ConfigError
+
+PATIENCE = 60.0  # seconds
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with redis_server(tmp_path / "redis") as server:
+        yield server
+
+
+def node_at(page: str) -> str:
+    """The id of the node whose page that is, when there is one."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            with urllib.request.urlopen(page, timeout=PATIENCE) as answer:
+                found = re.search(r'hubbub_info{node="(\w+)"', answer.read().decode())
+            assert found is not None
+            return found[1]
+        except (urllib.error.URLError, ConnectionError):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+
+def test_each_process_has_a_page_of_its_own_also_when_it_has_been_replaced(
+    redis: RedisServer, tmp_path: Path
+) -> None:
+    options = ("--workers", "2", "--backplane", redis.url, "--metrics", "0.0.0.0:0")
+    with running(
+        "service", "--port", "0", *options, "--insecure-metrics", cwd=tmp_path, log=tmp_path / "log"
+    ) as (program, facts):
+        pages = facts["service"]["metrics"]
+        nodes = [node_at(page) for page in pages]
+        done = run("nodes", "--backplane", redis.url, "--json")
+        assert set(nodes) == {each["id"] for each in json.loads(done.stdout)["nodes"]}
+
+        text = Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text()
+        os.kill(int(text.split()[0]), signal.SIGKILL)
+        end = time.monotonic() + PATIENCE
+        while [node_at(page) for page in pages] == nodes:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+
+def test_what_start_starts_has_a_page_too(tmp_path: Path) -> None:
+    with running(
+        "start", "--service-port", "0", "--metrics", "0", cwd=tmp_path, log=tmp_path / "log"
+    ) as (_, facts):
+        (page,) = facts["service"]["metrics"]
+        assert page.startswith("http://127.0.0.1:")
+        assert node_at(page)
+
+
+@pytest.mark.parametrize("place", ["x", "70000", "127.0.0.1:", ":", "1" * 5000])
+def test_what_is_no_port_is_an_error(place: str) -> None:
+    with pytest.raises(ConfigError, match="expected a port"):
+        parse_place(place)
+
+
+@pytest.mark.parametrize("place", ["0.0.0.0:9100", "[::]:9100", "10.0.0.5:9100", "a.example:9100"])
+def test_where_others_could_read_them_they_are_only_for_who_insists(place: str) -> None:
+    with pytest.raises(ConfigError, match="Pass --insecure-metrics"):
+        parse_place(place).check(insist=False)
+    assert str(parse_place(place).check(insist=True)) == place
+
+
+@pytest.mark.parametrize("place", ["9100", "localhost:9100", "[::1]:9100", "127.0.0.2:9100"])
+def test_on_this_machine_nobody_has_to_insist(place: str) -> None:
+    assert parse_place(place).check(insist=False).port == 9100
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("service", "--port", "0"), ("service", "--port", "0", "--workers", "2", "--backplane", "x:"),
+     ("start", "--service-port", "0")],
+)  # fmt: skip
+def test_commands_refuse_to_serve_metrics_to_others(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    done = run(*command, "--metrics", "0.0.0.0:0", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Pass --insecure-metrics" in done.stderr
+
+
+def test_a_port_of_another_program_is_not_shared_with_it() -> None:
+    with bind("127.0.0.1", 0, option="--port") as other:  # which would share it
+        other.listen()
+        place = MetricsPlace("127.0.0.1", other.getsockname()[1])
+        with pytest.raises(ConfigError, match="in use"):
+            KeptPlaces(place, 1)
+
+
+def test_an_address_that_is_not_here_is_said_with_the_option_that_has_it() -> None:
+    with pytest.raises(ConfigError, match="Pass --metrics with one that is"):
+        KeptPlaces(MetricsPlace("192.0.2.1", 0), 2)
+
+
+def test_a_kept_port_is_for_one_process_after_another() -> None:
+    with KeptPlaces(MetricsPlace("127.0.0.1", 0), 1) as kept:
+        (argument,) = kept.arguments(0)
+        port = int(argument.rpartition(":")[2])
+        for _ in range(2):
+            place = MetricsPlace("127.0.0.1", port)
+            with closing(listen_for_metrics(place, is_child=True)) as listener:
+                listener.listen()
+                assert kept.pages == [f"http://127.0.0.1:{listener.getsockname()[1]}/metrics"]
+
+
+def test_there_has_to_be_a_port_for_each_process() -> None:
+    with pytest.raises(ConfigError, match="no port for each"):
+        KeptPlaces(MetricsPlace("127.0.0.1", 65535), 2)
+
+
+def test_without_the_option_there_is_no_page() -> None:
+    with KeptPlaces(None, 4) as kept:
+        assert (kept.pages, kept.arguments(3)) == ([], [])
