@@ -109,10 +109,10 @@ def _audiences(history: History, stay: Stay) -> Iterator[str]:
 
 
 def _wrong_receipts(history: History) -> Iterator[Finding]:
-    sent = {(send.stream, send.number) for send in history.sends}
+    sent = {(send.stream, send.number): send for send in history.sends}
     for stay in history.stays:
         audiences = set(_audiences(history, stay))
-        newest: dict[Stream, int] = {}
+        newest: dict[tuple[Stream, float | None], int] = {}
         seen: set[tuple[Stream, int]] = set()
         for receipt in stay.received:
             stream, number = receipt
@@ -123,10 +123,22 @@ def _wrong_receipts(history: History) -> Iterator[Finding]:
                 yield Finding("unsent", f"{what}, which nobody has sent")
             elif stream.audience not in audiences:
                 yield Finding("stranger", f"{what}, which is for others")
-            elif stream.node != ANY_NODE and number < newest.get(stream, -1):
-                yield Finding("order", f"{what} after {newest[stream]}")
+            elif stream.node != ANY_NODE and number < newest.get(_before(sent[receipt]), -1):
+                yield Finding("order", f"{what} after {newest[_before(sent[receipt])]}")
             seen.add(receipt)
-            newest[stream] = max(number, newest.get(stream, -1))
+            begun = sent[receipt].begun if receipt in sent else None
+            for key in ((stream, None), (stream, begun)):
+                newest[key] = max(number, newest.get(key, -1))
+
+
+def _before(send: Send) -> tuple[Stream, float | None]:
+    """Those of the same stream that must not come before it, if they are newer.
+
+    Who gives a call up, with its connection, and makes the next one over another cannot know
+    which the node meets first: it may have been waiting behind others. Those over the same
+    connection, which are sent at the same time, are in order all the same.
+    """
+    return send.stream, None if send.status else send.begun
 
 
 def _wrong_events(history: History) -> Iterator[Finding]:

@@ -193,6 +193,25 @@ def test_messages_through_several_nodes_may_change_places_and_are_counted() -> N
     assert inversions(history) == 1
 
 
+def test_a_call_that_was_given_up_may_be_overtaken_by_the_next_one() -> None:
+    history = good_history()
+    stay = history.stays[0]
+    stream = next(stream for stream, _ in stay.received if stream.node == 0)
+    receipts = [each for each in stay.received if each[0] == stream][:2]
+    at = [stay.received.index(each) for each in receipts]
+    stay.received[at[0]], stay.received[at[1]] = reversed(receipts)
+    given_up, later = (
+        send for send in history.sends if (send.stream, send.number) in set(receipts)
+    )
+    for status in (503, 202):
+        given_up.status = status
+        assert {finding.kind for finding in check(history)} == {"order"}
+    given_up.status = 0
+    assert check(history) == []
+    given_up.begun = later.begun  # they were sent over one connection
+    assert {finding.kind for finding in check(history)} == {"order"}
+
+
 @pytest.mark.parametrize("kind", ["killed", "cut", "silent"])
 def test_what_is_said_when_a_node_parts_from_the_others_may_be_told_twice(kind: str) -> None:
     history = good_history()
