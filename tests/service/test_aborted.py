@@ -1,36 +1,68 @@
-"""Clients that abort a request just when it is answered, which is no defect of the service."""
+"""Clients that go while their requests wait for each other, which is no defect of the service."""
 
-from collections.abc import Callable
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
 
-import aiohttp
 import pytest
 from starlette.types import Scope, Send
 from tests.service.conftest import Start
+from tests.service.running import PATIENCE
+from yarl import URL
 
+from hubbub.cli.child import is_news
 from hubbub.service.calls import Answer
 
+SendAnswer = Callable[[Answer, Scope, Send], Awaitable[None]]
 
-@pytest.mark.parametrize("path", ["/api/hubs/chat/users", "/client/negotiate?hub=chat"])
-async def test_a_client_that_aborts_is_no_error_of_the_service(
-    start: Start,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    path: str,
+
+async def test_a_client_that_is_gone_when_it_is_answered_is_no_traceback(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     service = await start()
-    send_answer: Callable[..., object] = Answer.send
-    aborted: list[str] = []
+    send_answer: SendAnswer = Answer.send
+    begun: list[Any] = []
+    failed = asyncio.Event()
 
-    async def abort_and_send(answer: Answer, scope: Scope, send: Send) -> None:
-        if not aborted:
-            aborted.append(scope["path"])
-            send.__self__.transport.abort()  # type: ignore[attr-defined]
-        await send_answer(answer, scope, send)  # type: ignore[misc]
+    async def send_and_abort(answer: Answer, scope: Scope, send: Send) -> None:
+        transport = send.__self__.transport  # type: ignore[attr-defined]
+        begun.append(transport)
+        if len(begun) == 2:  # the third one waits for it, and hears that the client is gone
+            transport.abort()
+            async with asyncio.timeout(PATIENCE):
+                while "closed=True" not in repr(transport):  # noqa: ASYNC110  nothing else tells
+                    await asyncio.sleep(0)
+        try:
+            await send_answer(answer, scope, send)
+        except RuntimeError:
+            failed.set()
+            raise
 
-    monkeypatch.setattr(Answer, "send", abort_and_send)
-    with pytest.raises(aiohttp.ClientError):
-        await service.http.patch(service.url + path)
-    async with service.http.patch(service.url + path) as response:
-        assert response.status in {401, 405}
-    assert aborted == [path.partition("?")[0]]
-    assert caplog.records == []
+    monkeypatch.setattr(Answer, "send", send_and_abort)
+    logger = logging.getLogger("uvicorn.error")
+    url = URL(service.url)
+    head = b"GET /api/hubs/chat/users HTTP/1.1\r\nhost: x\r\n\r\n"
+
+    async def abort_while_others_wait() -> None:
+        begun.clear()
+        failed.clear()
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(head * 3)
+        async with asyncio.timeout(PATIENCE):
+            await failed.wait()
+            with suppress(ConnectionError):
+                await reader.read()
+        writer.close()
+
+    await abort_while_others_wait()
+    assert "the handler is closed" in caplog.text  # which uvicorn says
+    caplog.clear()
+    logger.addFilter(is_news)
+    try:
+        await abort_while_others_wait()
+        logger.error("a defect", exc_info=RuntimeError("another"))
+    finally:
+        logger.removeFilter(is_news)
+    assert [record.message for record in caplog.records] == ["a defect"]

@@ -25,6 +25,7 @@ __all__ = [
     "RESTS",
     "ask_for_restart",
     "inherit",
+    "is_news",
     "raise_file_limit",
     "report",
     "say_stopping",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 
+_GONE: Final = "the handler is closed"  # what uvloop says to who writes to a client that is gone
 _MANY_FILES: Final = 1_048_576  # where there is no limit; the kernel's own default for one process
 # The variable that tells where processes that follow one another keep the schedules of timers.
 HANDOVER: Final = "HUBBUB_TIMERS_HANDOVER"
@@ -55,14 +57,20 @@ def set_up_logging(level: str, *, invocations: logging.Filter | None = None) -> 
     # websockets would say "connection closed" for each.
     for noisy in ("asyncio", "aiohttp", "uvicorn", "websockets"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
+    logging.getLogger("uvicorn.error").addFilter(is_news)
 
 
-def _is_no_cancellation(record: logging.LogRecord) -> bool:
-    """Whether a record tells more than where a request was when a server that stops gave it up."""
+def is_news(record: logging.LogRecord) -> bool:
+    """Whether a record of uvicorn tells more than where a request was when it was given up.
+
+    That is by a server that stops, or by a client: of requests that wait for each other on a
+    connection uvicorn tells only the last one that the client is gone.
+    """
     import asyncio  # which who logs this has loaded; a supervisor does without it
 
-    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+    error = record.exc_info[1] if record.exc_info else None
+    is_gone = isinstance(error, RuntimeError) and str(error).endswith(_GONE)
+    return not (is_gone or isinstance(error, asyncio.CancelledError))
 
 
 def raise_file_limit() -> None:
