@@ -64,7 +64,8 @@ class ClientEndpoint:
             if path == "/client":
                 return await self._serve(request)
         except (BackplaneError, UnansweredError) as error:
-            _logger.warning("%s %s: %s", request.method, path, error)
+            if self._node.cluster is not None:
+                self._node.cluster.unreached(request.method, path, error)
             self._node.refused["client", 503] += 1
             return PlainTextResponse(f"{error} Try again later.", 503)
         except Refusal as refusal:

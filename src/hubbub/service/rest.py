@@ -58,11 +58,11 @@ class RestApi:
             return await self._answer(scope, receive)
         except Refusal as refusal:
             answer = _refuse(scope, refusal)
-        except StoreError as error:
-            _logger.error("%s", error)
-            answer = RestError(503, f"{error} Try again later.").answer()
-        except (BackplaneError, UnansweredError) as error:
-            _logger.warning("%s %s: %s", scope["method"], scope["path"], error)
+        except (StoreError, BackplaneError, UnansweredError) as error:
+            if self._node.cluster is not None:
+                self._node.cluster.unreached(scope["method"], scope["path"], error)
+            else:
+                _logger.error("%s", error)
             answer = RestError(503, f"{error} Try again later.").answer()
         except Exception:
             # A defect in one call must not end the caller's connection without a word.

@@ -32,6 +32,7 @@ from hubbub.service.cluster.parcel import (
 from hubbub.service.cluster.questions import Questions
 from hubbub.service.cluster.recovery import Recovery
 from hubbub.service.cluster.subscriptions import Subscriptions
+from hubbub.service.cluster.unreached import Unreached
 from hubbub.service.cluster.visits import Visits
 from hubbub.service.leases import LEASE, RENEWAL
 from hubbub.service.operations.operation import Join, Reach
@@ -96,6 +97,7 @@ class Cluster:
         self.leave_port: Callable[[], None] | None = None
         self._is_drained = False
         self.received = 0
+        self._unreached = Unreached()
         node.cluster = self
         node.registry.group_began = self._group_began
         node.registry.group_ended = self._group_ended
@@ -127,6 +129,7 @@ class Cluster:
         await self.handover.close()
         await self.arrivals.close()
         await self.backplane.close()
+        self._unreached.close()
 
     async def perform(self, route: Route, call: Call) -> Answer | None:
         """Do a call of the REST API wherever it concerns somebody."""
@@ -148,6 +151,10 @@ class Cluster:
         """Whether all other nodes can be reached, as far as is known."""
         return self.backplane.is_connected and self.recovery.is_whole
 
+    def unreached(self, method: str, path: str, error: Exception) -> None:
+        """A call has been refused because others, or what all share, could not be reached."""
+        self._unreached.note(method, path, error, asyncio.get_running_loop().time())
+
     def arrived(self, connection: Connection) -> None:
         """A connection has begun on this node."""
         self.arrivals.arrived(connection)
@@ -168,6 +175,7 @@ class Cluster:
         self.recovery.sweep()
         self.life.sweep(now)
         self.handover.sweep(now)
+        self._unreached.sweep(now, is_whole=self.is_whole)
 
     def _receive(self, channel: str, data: bytes) -> None:
         self.received += 1
