@@ -3,6 +3,7 @@
 import asyncio
 from typing import NamedTuple
 
+import msgspec
 import pytest
 from tests.conformance.backplanes import TIMEOUT, eventually, new_prefix
 from tests.conformance.conftest import Connect
@@ -16,7 +17,7 @@ from hubbub.service.backplane.sharedsettings import (
     SharedSettings,
     Watching,
 )
-from hubbub.service.leases import Leases, MemoryLeases, NodeFacts, RedisLeases, Renewing
+from hubbub.service.leases import Dead, Leases, MemoryLeases, NodeFacts, RedisLeases, Renewing
 from hubbub.service.wills import MemoryWills, RedisWills, Wills
 
 LEASE = 0.25  # seconds
@@ -43,9 +44,15 @@ async def shared(request: pytest.FixtureRequest, connect: Connect) -> Shared:
 
 async def until_dead(leases: Leases, *node_ids: str) -> None:
     async def are_dead() -> bool:
-        return await leases.dead() == list(node_ids)
+        return [each.id for each in await leases.dead()] == list(node_ids)
 
     await eventually(are_dead)
+
+
+async def said(leases: Leases) -> list[NodeFacts]:
+    """What the living nodes have said, whenever that was."""
+    live = sorted(await leases.live(), key=lambda each: each.id)
+    return [msgspec.structs.replace(each, lease=0.0, age=0.0) for each in live]
 
 
 async def test_a_node_is_alive_while_it_renews_its_lease(shared: Shared) -> None:
@@ -55,7 +62,7 @@ async def test_a_node_is_alive_while_it_renews_its_lease(shared: Shared) -> None
     assert await leases.renew(facts)
     assert await leases.renew(NodeFacts("b"))
 
-    assert sorted(await leases.live(), key=lambda each: each.id) == [facts, NodeFacts("b")]
+    assert await said(leases) == [facts, NodeFacts("b")]
     assert await leases.dead() == []
 
 
@@ -68,7 +75,9 @@ async def test_a_node_whose_lease_runs_out_is_dead_and_stays_so(shared: Shared) 
     assert await leases.live() == []
     assert not await leases.renew(NodeFacts("a"))
     assert await leases.renew(NodeFacts("a again"))
-    assert await leases.dead() == ["a"]
+    assert await leases.dead() == [Dead("a")]
+    await leases.end("a")  # too late: it stays dead
+    assert await leases.dead() == [Dead("a")]
     await leases.settle("a")
     assert await leases.dead() == []
     assert not await leases.renew(NodeFacts("a"))
@@ -85,8 +94,27 @@ async def test_a_lease_that_nobody_has_missed_can_be_renewed_late(shared: Shared
 
     assert await leases.renew(NodeFacts("a"))
 
-    assert await leases.live() == [NodeFacts("a")]
+    assert await said(leases) == [NodeFacts("a")]
     assert await leases.dead() == []
+
+
+async def test_what_a_node_has_said_has_an_age(shared: Shared) -> None:
+    leases = shared.leases
+    await leases.renew(NodeFacts("a"))
+
+    async def is_older() -> bool:
+        live = await leases.live()
+        if not live:
+            await leases.renew(NodeFacts("a"))  # this test was held up for longer than the lease
+        return any(each.lease == LEASE and LEASE / 10 <= each.age < LEASE for each in live)
+
+    await eventually(is_older)
+
+    async def is_new() -> bool:
+        await leases.renew(NodeFacts("a"))
+        return any(each.age < LEASE / 10 for each in await leases.live())
+
+    await eventually(is_new)
 
 
 async def test_a_node_that_ends_is_dead_at_once(shared: Shared) -> None:
@@ -96,16 +124,18 @@ async def test_a_node_that_ends_is_dead_at_once(shared: Shared) -> None:
     await shared.leases.end("unknown")
 
     assert await shared.leases.live() == []
-    assert await shared.leases.dead() == ["a"]
+    assert await shared.leases.dead() == [Dead("a", has_ended=True)]
     assert not await shared.leases.renew(NodeFacts("a"))
+    await shared.leases.settle("a")
+    assert await shared.leases.dead() == []
 
 
 async def test_a_node_renews_its_lease_and_learns_who_has_died(shared: Shared) -> None:
-    dead: list[list[str]] = []
+    dead: list[list[Dead]] = []
     has_died = asyncio.Event()
     lost: list[str] = []
 
-    def died(nodes: list[str]) -> None:
+    def died(nodes: list[Dead]) -> None:
         dead.append(nodes)
         if len(dead) == 1:
             raise ValueError("this node cannot do anything about it")
@@ -123,8 +153,8 @@ async def test_a_node_renews_its_lease_and_learns_who_has_died(shared: Shared) -
 
     await asyncio.wait_for(has_died.wait(), TIMEOUT)
 
-    assert dead == [["b"], ["b"]]
-    assert await shared.leases.live() == [NodeFacts("a")]
+    assert dead == [[Dead("b")], [Dead("b")]]
+    assert await said(shared.leases) == [NodeFacts("a")]
     await renewing.close()
     assert await shared.leases.live() == []
     assert lost == []
@@ -147,14 +177,14 @@ async def test_a_node_that_was_declared_dead_is_told_and_begins_anew(shared: Sha
         interval=LEASE / 4,
     )
     await renewing.open()
-    assert await shared.leases.live() == [NodeFacts("first")]
+    assert await said(shared.leases) == [NodeFacts("first")]
 
     await shared.leases.end("first")
 
     await asyncio.wait_for(has_lost.wait(), TIMEOUT)
 
     async def has_begun() -> bool:
-        return await shared.leases.live() == [NodeFacts("second")]
+        return await said(shared.leases) == [NodeFacts("second")]
 
     await eventually(has_begun)
     await renewing.close()
@@ -372,7 +402,7 @@ async def test_without_redis_everything_fails_and_loops_go_on(
         return bool(own_redis.ask("EXISTS", "test:{nodes}:leases"))
 
     await eventually(has_begun)
-    assert await leases.live() == [NodeFacts("a")]
+    assert await said(leases) == [NodeFacts("a")]
     assert lost == []
     await watching.close()
     await renewing.close()

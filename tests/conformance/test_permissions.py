@@ -38,7 +38,7 @@ async def use_everything(engine: Engine) -> None:
     await engine.leases.renew(NodeFacts("a"))
     assert len(await engine.leases.live()) == 1
     await engine.leases.end("a")
-    assert await engine.leases.dead() == ["a"]
+    assert [each.id for each in await engine.leases.dead()] == ["a"]
     await engine.leases.settle("a")
     await engine.wills.write("a", "c", b"will")
     assert await engine.wills.claim("a", "b") == {"c": b"will"}

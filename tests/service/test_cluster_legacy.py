@@ -18,6 +18,7 @@ from hubbub.protocol.upstreamtemplate import Template
 from hubbub.protocol.webhooks import Event
 from hubbub.service.backplane.backplane import BackplaneError
 from hubbub.service.cluster.legacy import Legacy
+from hubbub.service.leases import Dead
 from hubbub.service.wills import MemoryWills
 
 
@@ -207,7 +208,7 @@ async def test_a_node_inherits_nothing_from_itself(dying: Dyings) -> None:
         node = started.nodes[0]
         client = await node.connect(user="ann")
         await app.next()
-        cluster_of(node).life._inherit([node.node.id])  # it hung between two questions
+        cluster_of(node).life._inherit([Dead(node.node.id)])  # it hung between two questions
         assert not legacy_of(node)._heirs
         assert cluster_of(node).life.lapsed() == 0
         await client.socket.close()

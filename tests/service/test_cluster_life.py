@@ -291,6 +291,29 @@ def refuse(life: Life, what: str) -> Any:
     return getattr(wills, what)
 
 
+async def test_a_node_that_ends_in_order_is_not_taken_for_one_that_died(
+    dying: Dyings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    started = await dying(3)
+    expelled: list[str] = []
+    monkeypatch.setattr(started.nodes.bus, "expel", expelled.append)
+    ended, killed = (started.nodes[at].node.id for at in (1, 2))
+    await cluster_of(started.nodes[1]).life.close()
+    await started.renewed()
+    await started.renewed()
+    life = cluster_of(started.nodes[0]).life
+    assert life.lapsed() == 0
+    started.kill(2)
+    await started.pass_time()
+    assert life.lapsed() == 1
+    assert expelled == [killed]
+    lines = [(each.levelname, each.getMessage()) for each in caplog.records]
+    assert ("WARNING", f"node {killed} is dead") in lines
+    assert ("INFO", f"node {ended} has ended") in lines
+    assert f"{ended} is dead" not in caplog.text
+
+
 async def test_a_node_that_ends_in_order_tells_the_app_itself(dying: Dyings) -> None:
     async with app_of(dying) as (started, app):
         await started.nodes[1].connect()

@@ -3,9 +3,9 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import click
 import msgspec
@@ -20,6 +20,7 @@ from hubbub.service.leases import NodeFacts
 __all__ = ["drain", "nodes", "shared_key"]
 
 _T = TypeVar("_T")
+_HEADERS: Final = ("NODE", "STATE", "CONNECTIONS", "RUNNING", "RELEASE", "AS OF")
 _backplane = click.option(
     "--backplane",
     envvar="HUBBUB_BACKPLANE",
@@ -32,7 +33,7 @@ _backplane = click.option(
 @_backplane
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def nodes(backplane: str, as_json: bool) -> None:
-    """List the nodes of a service: what each is doing, and since when.
+    """List the nodes of a service: what each was doing when it last said so, seconds ago.
 
     \b
       hubbub nodes --backplane redis://localhost:6379
@@ -43,8 +44,8 @@ def nodes(backplane: str, as_json: bool) -> None:
         return
     if not found:
         click.echo("No node is running.")
-    for facts in found:
-        click.echo(_line(facts, time.time()))
+    for line in _table(found, time.time()):
+        click.echo(line)
 
 
 @click.command()
@@ -105,9 +106,22 @@ async def _opened(backplane: str) -> AsyncIterator[Engine]:
         await engine.backplane.close()
 
 
-def _line(facts: NodeFacts, now: float) -> str:
-    state = "draining" if facts.is_draining else "serving"
-    minutes = max(now - facts.started, 0) / 60
+def _table(found: Sequence[NodeFacts], now: float) -> list[str]:
+    """A line for each node below the names of the columns; none where there is no node."""
+    rows = [_HEADERS, *(_row(facts, now) for facts in found)] if found else []
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _row(facts: NodeFacts, now: float) -> tuple[str, ...]:
     return (
-        f"{facts.id}  {state}  {facts.connections} connections  {minutes:.0f} min  {facts.version}"
+        facts.id,
+        "draining" if facts.is_draining else "serving",
+        str(facts.connections),
+        f"{max(now - facts.started, 0) / 60:.0f} min",
+        facts.version,
+        f"{facts.age:.0f} s ago",
     )

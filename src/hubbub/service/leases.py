@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -18,7 +18,16 @@ from hubbub.service.backplane.backplane import BackplaneError
 if TYPE_CHECKING:
     from hubbub.service.redis.redis import Redis
 
-__all__ = ["LEASE", "RENEWAL", "Leases", "MemoryLeases", "NodeFacts", "RedisLeases", "Renewing"]
+__all__ = [
+    "LEASE",
+    "RENEWAL",
+    "Dead",
+    "Leases",
+    "MemoryLeases",
+    "NodeFacts",
+    "RedisLeases",
+    "Renewing",
+]
 
 _logger = logging.getLogger("hubbub.service.leases")
 LEASE: Final = 10.0  # seconds
@@ -35,6 +44,15 @@ class NodeFacts(msgspec.Struct, frozen=True):
     version: str = ""
     connections: int = 0
     is_draining: bool = False
+    lease: float = 0.0  # seconds from one renewal to the end, as whoever keeps it writes down
+    age: float = 0.0  # seconds since it said so, for who reads it
+
+
+class Dead(NamedTuple):
+    """A node that is no more."""
+
+    id: str
+    has_ended: bool = False  # in order: it gave its lease up
 
 
 class Leases(Protocol):
@@ -49,7 +67,7 @@ class Leases(Protocol):
     async def live(self) -> list[NodeFacts]:
         """The nodes whose leases have not run out."""
 
-    async def dead(self) -> list[str]:
+    async def dead(self) -> list[Dead]:
         """The dead nodes that nobody has `settled`; it declares dead whose lease has run out.
 
         Every node that asks gets the same ones.
@@ -67,7 +85,7 @@ class MemoryLeases:
         self._clock = clock
         self._live: dict[str, tuple[float, NodeFacts]] = {}
         self._dead: dict[str, None] = {}
-        self._unsettled: dict[str, None] = {}
+        self._unsettled: dict[str, Dead] = {}
 
     def __repr__(self) -> str:
         return f"MemoryLeases(live={list(self._live)}, dead={list(self._dead)})"
@@ -76,32 +94,45 @@ class MemoryLeases:
         """Begin or renew a node's lease; false where it has been declared dead."""
         if facts.id in self._dead:
             return False
-        self._live[facts.id] = (self._clock() + self._lease, facts)
+        written = msgspec.structs.replace(facts, lease=self._lease)
+        self._live[facts.id] = (self._clock() + self._lease, written)
         return True
 
     async def end(self, node_id: str) -> None:
         """Give up a lease."""
-        if self._live.pop(node_id, None) is not None:
-            self._dead[node_id] = self._unsettled[node_id] = None
+        self._bury(Dead(node_id, has_ended=True))
 
     async def live(self) -> list[NodeFacts]:
         """The nodes whose leases have not run out."""
         now = self._clock()
-        return [facts for expires, facts in self._live.values() if expires > now]
+        return [
+            _aged(facts, expires - now) for expires, facts in self._live.values() if expires > now
+        ]
 
-    async def dead(self) -> list[str]:
+    async def dead(self) -> list[Dead]:
         """The dead nodes that nobody has settled."""
         now = self._clock()
         for node_id in [each for each, (expires, _) in self._live.items() if expires <= now]:
-            await self.end(node_id)
-        return list(self._unsettled)
+            self._bury(Dead(node_id))
+        return list(self._unsettled.values())
 
     async def settle(self, node_id: str) -> None:
         """Nothing is left to do for a dead node."""
         self._unsettled.pop(node_id, None)
 
+    def _bury(self, dead: Dead) -> None:
+        if self._live.pop(dead.id, None) is not None:
+            self._dead[dead.id] = None
+            self._unsettled[dead.id] = dead
 
-# KEYS: ends of leases, facts, dead nodes with the time until which that is remembered, unsettled.
+
+def _aged(facts: NodeFacts, remaining: float) -> NodeFacts:
+    """What a node said when its lease had all its time, which has `remaining` seconds by now."""
+    return msgspec.structs.replace(facts, age=max(facts.lease - remaining, 0.0))
+
+
+# KEYS: ends of leases, facts, dead nodes with the time until which that is remembered, unsettled,
+# those of the unsettled that have ended in order.
 _NOW: Final = "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000) "
 _RENEW: Final = (
     _NOW
@@ -119,6 +150,7 @@ if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then return 0 end
 redis.call('HDEL', KEYS[2], ARGV[1])
 redis.call('ZADD', KEYS[3], now + ARGV[2], ARGV[1])
 redis.call('SADD', KEYS[4], ARGV[1])
+redis.call('SADD', KEYS[5], ARGV[1])
 return 1
 """
 )
@@ -126,8 +158,15 @@ _LIVE: Final = (
     _NOW
     + """
 local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf')
-if #ids == 0 then return {} end
-return redis.call('HMGET', KEYS[2], unpack(ids))
+local found = {}
+for _, id in ipairs(ids) do
+  local facts = redis.call('HGET', KEYS[2], id)
+  if facts then
+    found[#found + 1] = facts
+    found[#found + 1] = redis.call('ZSCORE', KEYS[1], id) - now
+  end
+end
+return found
 """
 )
 _DEAD: Final = (
@@ -140,9 +179,12 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
   redis.call('SADD', KEYS[4], id)
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
-return redis.call('SMEMBERS', KEYS[4])
+return {redis.call('SMEMBERS', KEYS[4]), redis.call('SINTER', KEYS[4], KEYS[5])}
 """
 )
+
+
+_SETTLE: Final = "redis.call('SREM', KEYS[4], ARGV[1]) redis.call('SREM', KEYS[5], ARGV[1])"
 
 
 class RedisLeases:
@@ -152,7 +194,7 @@ class RedisLeases:
         """`redis` is open while this is in use. `lease` is in seconds."""
         self._redis = redis
         # All on one slot, so that a script sees all.
-        names = ("leases", "facts", "dead", "unsettled")
+        names = ("leases", "facts", "dead", "unsettled", "ended")
         self._keys = tuple(f"{prefix}:{{nodes}}:{name}".encode() for name in names)
         self._slot = redis.slot(self._keys[0])
         self._lease = round(lease * 1000)
@@ -163,7 +205,7 @@ class RedisLeases:
 
     async def renew(self, facts: NodeFacts) -> bool:
         """Begin or renew a node's lease; false where it has been declared dead."""
-        text = msgspec.json.encode(facts)
+        text = msgspec.json.encode(msgspec.structs.replace(facts, lease=self._lease / 1000))
         return bool(await self._run(_RENEW, facts.id, self._lease, text))
 
     async def end(self, node_id: str) -> None:
@@ -172,19 +214,25 @@ class RedisLeases:
 
     async def live(self) -> list[NodeFacts]:
         """The nodes whose leases have not run out."""
-        texts = await self._run(_LIVE)
-        return [msgspec.json.decode(text, type=NodeFacts) for text in texts if text is not None]
+        found = iter(await self._run(_LIVE))
+        return [
+            _aged(msgspec.json.decode(text, type=NodeFacts), remaining / 1000)
+            for text, remaining in zip(found, found, strict=True)
+        ]
 
-    async def dead(self) -> list[str]:
+    async def dead(self) -> list[Dead]:
         """The dead nodes that nobody has settled."""
-        return sorted(each.decode() for each in await self._run(_DEAD, self._remembered))
+        dead, ended = await self._run(_DEAD, self._remembered)
+        ended = set(ended)
+        return sorted(Dead(each.decode(), has_ended=each in ended) for each in dead)
 
     async def settle(self, node_id: str) -> None:
         """Nothing is left to do for a dead node."""
-        await self._redis.call(self._slot, b"SREM", self._keys[3], node_id)
+        await self._run(_SETTLE, node_id)
 
     async def _run(self, script: str, *arguments: Any) -> Any:
-        return await self._redis.call(self._slot, b"EVAL", script, 4, *self._keys, *arguments)
+        count = len(self._keys)
+        return await self._redis.call(self._slot, b"EVAL", script, count, *self._keys, *arguments)
 
 
 class Renewing:
@@ -196,7 +244,7 @@ class Renewing:
         facts: Callable[[], NodeFacts],
         *,
         lost: Callable[[], None],
-        died: Callable[[list[str]], None],
+        died: Callable[[list[Dead]], None],
         interval: float = RENEWAL,
     ) -> None:
         """`lost` is called each time that others turn out to have declared this node dead: from

@@ -16,7 +16,7 @@ import hubbub
 from hubbub.protocol.messages import Close
 from hubbub.service.backplane.backplane import BackplaneError
 from hubbub.service.cluster.legacy import Legacy
-from hubbub.service.leases import LEASE, RENEWAL, Leases, NodeFacts, Renewing
+from hubbub.service.leases import LEASE, RENEWAL, Dead, Leases, NodeFacts, Renewing
 from hubbub.service.session import Connection
 from hubbub.service.tickets import NODE_ID_BYTES
 from hubbub.service.wills import Wills
@@ -35,7 +35,7 @@ class Died(Protocol):
     """Is told of a dead node, as often as it is found among the dead."""
 
     def __call__(self, node_id: str, *, is_news: bool) -> None:
-        """`is_news` is true the first time."""
+        """`is_news` is true the first time, where it has not ended in order."""
 
 
 class Life:
@@ -67,7 +67,9 @@ class Life:
         self._is_certain = True
         self._withheld: list[Connection] = []  # ended while it was not known who tells the app
         self._is_disowned = False
-        self._dead: dict[str, float] = {}
+        # Until when they are remembered, and those among them that may only be stopped.
+        self._gone: dict[str, float] = {}
+        self._lapsed: set[str] = set()
         self._leases.renewed = self._renewed
         self.legacy = Legacy(node, leases, wills)
         node.upstream.settled = self.legacy.settled
@@ -98,7 +100,7 @@ class Life:
 
     def lapsed(self) -> int:
         """How many dead nodes may be listening still."""
-        return len(self._dead)
+        return len(self._lapsed)
 
     def closed(self, connection: Connection) -> None:
         """A connection has ended: tell the app, or leave it to whom it has been left."""
@@ -120,8 +122,9 @@ class Life:
         """Forget nodes that have been dead for long."""
         if self._is_certain and self._leases.is_fresh:
             self.legacy.sweep(now)
-        for node_id in [each for each, end in self._dead.items() if end <= now]:
-            del self._dead[node_id]
+        for node_id in [each for each, end in self._gone.items() if end <= now]:
+            del self._gone[node_id]
+            self._lapsed.discard(node_id)
 
     def _facts(self) -> NodeFacts:
         return NodeFacts(
@@ -171,17 +174,21 @@ class Life:
         else:  # the others know nothing of it, or what they know has come too late for them
             self._node.upstream.closed(connection)
 
-    def _inherit(self, found: list[str]) -> None:
+    def _inherit(self, found: list[Dead]) -> None:
         now = asyncio.get_running_loop().time()
         # That this node itself has died it finds out at its next renewal.
-        dead = [each for each in found if each != self._node.id]
-        for node_id in dead:
-            is_news = node_id not in self._dead
-            if is_news:
+        dead = [each for each in found if each.id != self._node.id]
+        for node_id, has_ended in dead:
+            is_news = node_id not in self._gone
+            self._gone[node_id] = now + _LINGERS
+            if not has_ended:
+                self._lapsed.add(node_id)
+            if is_news and has_ended:
+                _logger.info("node %s has ended", node_id)
+            elif is_news:
                 _logger.warning("node %s is dead", node_id)
-            self._dead[node_id] = now + _LINGERS
-            self._died(node_id, is_news=is_news)
-        self.legacy.inherit(dead)
+            self._died(node_id, is_news=is_news and not has_ended)
+        self.legacy.inherit([each.id for each in dead])
 
 
 class _Careful:
@@ -230,7 +237,7 @@ class _Careful:
         """The nodes whose leases have not run out."""
         return await self._leases.live()
 
-    async def dead(self) -> list[str]:
+    async def dead(self) -> list[Dead]:
         """The dead nodes that nobody has settled."""
         if asyncio.get_running_loop().time() < self._quiet_until:
             return []
