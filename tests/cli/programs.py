@@ -1,8 +1,11 @@
 """Runs commands of Hubbub in processes of their own, as a user would. Holds no fixtures."""
 
 import json
+import re
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,3 +67,18 @@ def running(
         yield process, json.loads(line)
     finally:
         end(process)
+
+
+def node_at(page: str) -> str:
+    """The id of the node whose page of metrics that is, when there is one."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(page, timeout=30) as answer:
+                found = re.search(r'hubbub_info{node="(\w+)"', answer.read().decode())
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        else:
+            assert found is not None
+            return found[1]

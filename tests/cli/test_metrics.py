@@ -1,74 +1,14 @@
 """`--metrics`: where the pages are, with one process or several, and where they are refused."""
 
-import json
-import os
-import re
-import signal
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.cli.programs import run, running
-from tests.conformance.redisserver import RedisServer, redis_server
+from tests.cli.programs import run
 
 from hubbub.cli.metricsoption import KeptPlaces, MetricsPlace, listen_for_metrics, parse_place
 from hubbub.cli.network import bind
 from hubbub.errors import ConfigError
-
-PATIENCE = 60.0  # seconds
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    with redis_server(tmp_path / "redis") as server:
-        yield server
-
-
-def node_at(page: str) -> str:
-    """The id of the node whose page that is, when there is one."""
-    end = time.monotonic() + PATIENCE
-    while True:
-        try:
-            with urllib.request.urlopen(page, timeout=PATIENCE) as answer:
-                found = re.search(r'hubbub_info{node="(\w+)"', answer.read().decode())
-            assert found is not None
-            return found[1]
-        except (urllib.error.URLError, ConnectionError):
-            assert time.monotonic() < end
-            time.sleep(0.05)
-
-
-def test_each_process_has_a_page_of_its_own_also_when_it_has_been_replaced(
-    redis: RedisServer, tmp_path: Path
-) -> None:
-    options = ("--workers", "2", "--backplane", redis.url, "--metrics", "0.0.0.0:0")
-    with running(
-        "service", "--port", "0", *options, "--insecure-metrics", cwd=tmp_path, log=tmp_path / "log"
-    ) as (program, facts):
-        pages = facts["service"]["metrics"]
-        nodes = [node_at(page) for page in pages]
-        done = run("nodes", "--backplane", redis.url, "--json")
-        assert set(nodes) == {each["id"] for each in json.loads(done.stdout)["nodes"]}
-
-        text = Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text()
-        os.kill(int(text.split()[0]), signal.SIGKILL)
-        end = time.monotonic() + PATIENCE
-        while [node_at(page) for page in pages] == nodes:
-            assert time.monotonic() < end
-            time.sleep(0.05)
-
-
-def test_what_start_starts_has_a_page_too(tmp_path: Path) -> None:
-    with running(
-        "start", "--service-port", "0", "--metrics", "0", cwd=tmp_path, log=tmp_path / "log"
-    ) as (_, facts):
-        (page,) = facts["service"]["metrics"]
-        assert page.startswith("http://127.0.0.1:")
-        assert node_at(page)
 
 
 @pytest.mark.parametrize("place", ["x", "70000", "127.0.0.1:", ":", "1" * 5000])

@@ -7,7 +7,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from tests.cli.programs import HELLO_APP, run, running, write_app
+from tests.cli.programs import HELLO_APP, node_at, run, running, write_app
 
 FREE = ("--port", "0", "--service-port", "0")
 AZURE = "Endpoint=https://example.service.signalr.net;AccessKey=secret-of-azure;Version=1.0;"
@@ -46,9 +46,14 @@ def test_an_app_and_its_service_start_with_one_command_and_end_with_one_signal(
 ) -> None:
     app = write_app(tmp_path / "app")
 
-    with running("start", str(app), *FREE, cwd=tmp_path, log=tmp_path / "log") as (process, facts):
+    with running(
+        "start", str(app), *FREE, "--metrics", "0", cwd=tmp_path, log=tmp_path / "log"
+    ) as (process, facts):
         host = facts["host"]
         assert [function["name"] for function in host["functions"]] == ["hello"]
+        (page,) = facts["service"]["metrics"]
+        assert page.startswith("http://127.0.0.1:")
+        assert node_at(page)
         assert get(host["functions"][0]["url"]) == "hello"
         assert get(facts["service"]["url"] + "/api/health") == ""
         process.send_signal(signal.SIGTERM)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.programs import run, running
+from tests.cli.programs import node_at, run, running
 from tests.conformance.redisserver import RedisServer, redis_server
 from tests.e2e.running import STOP_SECONDS
 
@@ -68,16 +68,21 @@ def test_processes_are_one_service_and_one_that_dies_is_replaced(
     redis: RedisServer, tmp_path: Path
 ) -> None:
     options = ("service", "--port", "0", "--workers", "2", "--backplane", redis.url)
-    with running(*options, cwd=tmp_path, log=tmp_path / "log") as (process, facts):
+    metrics = ("--metrics", "0.0.0.0:0", "--insecure-metrics")
+    with running(*options, *metrics, cwd=tmp_path, log=tmp_path / "log") as (process, facts):
         before = {each["id"] for each in nodes_of(redis)}
         assert len(before) == 2
+        pages = facts["service"]["metrics"]
+        assert {node_at(page) for page in pages} == before
         workers = children_of(process.pid)
         assert len(workers) == 2
 
         os.kill(workers[0], signal.SIGKILL)
         deadline = time.monotonic() + PATIENCE
-        while len({each["id"] for each in nodes_of(redis)} - before) < 1:
+        while len(fresh := {each["id"] for each in nodes_of(redis)} - before) < 1:
             assert time.monotonic() < deadline
+        pages_of = [node_at(page) for page in pages]  # each at the port of the one before it
+        assert fresh < {*pages_of}
 
         text = facts["service"]["connectionString"]
         for _ in range(4):  # whichever of them gets it
