@@ -130,13 +130,14 @@ def redis_server(folder: Path, *options: str) -> Iterator[RedisServer]:
 class RedisCluster:
     """Three primaries that share the slots, and a replica of the first."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self.servers = [
             RedisServer(
                 folder / str(number),
                 *("--cluster-enabled", "yes", "--cluster-port", str(free_port())),
                 *("--cluster-node-timeout", "1000", "--cluster-config-file", "nodes.conf"),
                 *("--cluster-require-full-coverage", "no", "--repl-diskless-sync-delay", "0"),
+                *options,
             )
             for number in range(4)
         ]
@@ -188,10 +189,10 @@ class RedisCluster:
 
 
 @contextmanager
-def redis_cluster(folder: Path) -> Iterator[RedisCluster]:
+def redis_cluster(folder: Path, *options: str) -> Iterator[RedisCluster]:
     """One Redis Cluster for a while."""
     need_redis()
-    cluster = RedisCluster(folder)
+    cluster = RedisCluster(folder, *options)
     try:
         cluster.start()
         yield cluster

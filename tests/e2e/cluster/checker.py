@@ -14,6 +14,8 @@ __all__ = ["Finding", "check", "demanded", "inversions"]
 
 # Seconds that a message may take. A stay that ends sooner is no proof of a loss.
 _ON_ITS_WAY: Final = 3.0
+# Seconds for a message that a shard has taken: its nodes are well, and what it says next they hear.
+_IN_A_SHARD: Final = 1.0
 # Seconds around the end of a node in which nobody can know what it had done.
 _UNKNOWN: Final = 1.0
 
@@ -90,7 +92,8 @@ def _is_demanded(send: Send, stay: Stay, outages: Iterable[Outage]) -> bool:
     due = send.ended
     for outage in outages:
         end = outage.ended
-        overlaps = (end is None or send.begun <= end) and outage.begun <= due + _ON_ITS_WAY
+        margin = _IN_A_SHARD if outage.kind == "shard" else _ON_ITS_WAY
+        overlaps = (end is None or send.begun <= end) and outage.begun <= due + margin
         if overlaps and (outage.kind != "paused" or end is None):
             return False
         if overlaps and end is not None:

@@ -58,7 +58,9 @@ class Outage(Struct, array_like=True):
     """A time in which a node is not well."""
 
     node: int
-    kind: str  # killed, paused (what it is sent waits), cut (from the others), silent (cut, untold)
+    # killed, paused (what it is sent waits), cut (from the others), silent (cut, untold),
+    # shard (a part of what joins all)
+    kind: str
     begun: float
     ended: float | None = None
 

@@ -5,10 +5,10 @@ What goes wrong meanwhile is the test's affair.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import aiohttp
 from tests.e2e.cluster.checker import check
@@ -17,7 +17,7 @@ from tests.e2e.cluster.history import History, Stream
 from tests.e2e.cluster.listening_app import ListeningApp
 from tests.e2e.cluster.presence import wrong_presence
 from tests.e2e.cluster.publisher import Publisher
-from tests.e2e.cluster.world import World, world
+from tests.e2e.cluster.world import World
 
 __all__ = ["USERS", "Run", "running"]
 
@@ -29,11 +29,14 @@ _PATIENCE: Final = 30.0  # seconds
 _PAUSE: Final = 0.08  # seconds from one batch of a publisher to the next
 
 
-class Run:
+_World = TypeVar("_World", bound=World)
+
+
+class Run(Generic[_World]):
     """Who is there, and what they have seen."""
 
     def __init__(
-        self, random: Random, rest: Rest, history: History, nodes: World, app: ListeningApp
+        self, random: Random, rest: Rest, history: History, nodes: _World, app: ListeningApp
     ) -> None:
         self.history = history
         self.world = nodes
@@ -150,8 +153,10 @@ class Run:
 
 
 @asynccontextmanager
-async def running(seed: int, folder: Path) -> AsyncIterator[Run]:
-    """Three nodes that everybody can use, and an app. What is wrong at the end is shown."""
+async def running(
+    seed: int, folder: Path, make: Callable[..., AbstractAsyncContextManager[_World]]
+) -> AsyncIterator[Run[_World]]:
+    """The nodes of a world, and an app. What is wrong at the end is shown."""
     log = folder / "log"
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
 
@@ -165,7 +170,7 @@ async def running(seed: int, folder: Path) -> AsyncIterator[Run]:
 
         history = History(_USER_GROUPS)
         with ListeningApp() as app:
-            async with world(folder, log, history, health, "--upstream", app.url) as nodes:
+            async with make(folder, log, history, health, "--upstream", app.url) as nodes:
                 rest = Rest(http, nodes.nodes[0].endpoint)
                 run = Run(Random(seed), rest, history, nodes, app)
                 try:

@@ -12,7 +12,7 @@ from random import Random
 import pytest
 from tests.e2e.cluster.checker import check, demanded
 from tests.e2e.cluster.run import running
-from tests.e2e.cluster.world import FAULTS, LEASE
+from tests.e2e.cluster.world import FAULTS, LEASE, world
 
 SEEDS = [int(seed) for seed in os.environ.get("HUBBUB_CHAOS_SEEDS", "1").split(",")]
 CLIENTS = 24
@@ -25,7 +25,7 @@ async def test_whatever_goes_wrong_what_was_accepted_arrives_once_and_in_order(
     seed: int, tmp_path: Path
 ) -> None:
     random = Random(seed)
-    async with running(seed, tmp_path) as run:
+    async with running(seed, tmp_path, world) as run:
         await run.prepare(CLIENTS)
         run.publish(PUBLISHERS, run.world.all)
         for fault in random.sample(FAULTS, len(FAULTS)):

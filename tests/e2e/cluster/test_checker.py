@@ -174,6 +174,19 @@ def test_what_was_not_accepted_may_get_lost() -> None:
         assert check(history) == []
 
 
+def test_what_a_shard_has_taken_just_before_it_fails_may_get_lost_and_nothing_else() -> None:
+    history = good_history()
+    history.outages.append(Outage(0, "shard", 50.0, 52.0))
+    stay = history.stays[0]
+    risked = {(s.stream, s.number) for s in history.sends if 49.5 < s.begun < 52.0}
+    assert risked & set(stay.received)
+    stay.received = [each for each in stay.received if each not in risked]
+    assert check(history) == []
+    before = {(s.stream, s.number) for s in history.sends if 47.5 < s.begun < 48.5}
+    stay.received = [each for each in stay.received if each not in before]
+    assert {finding.kind for finding in check(history)} == {"loss"}
+
+
 def test_what_comes_just_before_a_client_goes_may_get_lost() -> None:
     history = good_history()
     late = {(s.stream, s.number) for s in history.sends if 49.0 < s.begun < 50.0}

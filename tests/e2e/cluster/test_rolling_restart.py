@@ -18,6 +18,7 @@ from tests.e2e.cluster.fleet import Balanced
 from tests.e2e.cluster.history import ANY_NODE, Stay, Stream
 from tests.e2e.cluster.run import USERS, Run, running
 from tests.e2e.cluster.stateful import stateful_client
+from tests.e2e.cluster.world import World, world
 from tests.e2e.interop.app import App
 from tests.e2e.interop.cells import Cell
 from tests.e2e.interop.clients import AbsentError, start_client
@@ -34,7 +35,7 @@ PUBLISHERS = 3
 async def test_a_rolling_restart_loses_nothing_for_stateful_clients_and_groups_of_users(
     tmp_path: Path,
 ) -> None:
-    async with running(1, tmp_path) as run, AsyncExitStack() as stack:
+    async with running(1, tmp_path, world) as run, AsyncExitStack() as stack:
         balancer = Balancer(tmp_path / "nginx", list(run.world.all().values()))
         stack.callback(lambda: print(balancer.close()))
         await run.prepare(ORDINARY)
@@ -62,7 +63,7 @@ async def test_a_rolling_restart_loses_nothing_for_stateful_clients_and_groups_o
 
 
 @asynccontextmanager
-async def our_clients(run: Run, port: int) -> AsyncIterator[set[str]]:
+async def our_clients(run: Run[World], port: int) -> AsyncIterator[set[str]]:
     """Clients with stateful reconnect in this process."""
     names = set()
     async with AsyncExitStack() as stack:
@@ -77,7 +78,7 @@ async def our_clients(run: Run, port: int) -> AsyncIterator[set[str]]:
 
 @asynccontextmanager
 async def official_clients(
-    run: Run, balancer: Balancer, folder: Path
+    run: Run[World], balancer: Balancer, folder: Path
 ) -> AsyncIterator[list[tuple[Stay, Peer]]]:
     """The official JavaScript client with stateful reconnect, under Node."""
     loop = asyncio.get_running_loop()
@@ -102,7 +103,7 @@ async def official_clients(
             await asyncio.to_thread(process.close)
 
 
-async def read(stay: Stay, peer: Peer, run: Run) -> None:
+async def read(stay: Stay, peer: Peer, run: Run[World]) -> None:
     """Write down what a client has reported, until it has reported the last message to all."""
     publisher = max(send.stream.publisher for send in run.history.sends) + 1
     last = Stream(publisher, ANY_NODE, f"connection:{stay.connection}")

@@ -14,7 +14,7 @@ from tests.conformance.redisserver import RedisServer, redis_server
 from tests.e2e.cluster.fleet import QUICK_NODE, NodeProcess
 from tests.e2e.cluster.history import History, Outage
 
-__all__ = ["FAULTS", "LEASE", "World", "world"]
+__all__ = ["FAULTS", "LEASE", "Health", "World", "world"]
 
 LEASE: Final = 3.0  # seconds
 _SHORT: Final = LEASE / 3
@@ -129,6 +129,12 @@ class World:
     async def _wait_well(self, at: int) -> None:
         async with asyncio.timeout(_PATIENCE):
             while await self._health(self.nodes[at].port) != "ok":  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+    async def _wait_ill(self, at: int) -> None:
+        """Wait until a node has noticed that something is wrong."""
+        async with asyncio.timeout(_PATIENCE):
+            while await self._health(self.nodes[at].port) == "ok":  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
 
     def _begin(self, at: int, kind: str) -> Outage:
