@@ -155,14 +155,18 @@ async def test_what_keeps_the_wills_may_lose_them(cluster: StartCluster) -> None
 
 
 async def test_who_comes_and_goes_while_the_others_are_away_is_told_at_once(
-    dying: Dyings,
+    dying: Dyings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def away(facts: object) -> bool:
+        raise BackplaneError("away")
+
     async with app_of(dying) as (started, app):
         node = started.nodes[0]
         known = await node.connect(user="known")
         await app.next()
         legacy = legacy_of(node)
         await until(lambda: legacy.has_left(node.only_connection().id))
+        monkeypatch.setattr(started._leases, "renew", away)
         backplane_of(node).disconnect()
 
         client = await node.connect(user="ann")

@@ -28,6 +28,7 @@ from hubbub.service.backplane.backplane import BackplaneError
 from hubbub.service.calls import Answer, header
 from hubbub.service.cluster.parcel import Kind
 from hubbub.service.cluster.questions import UnansweredError
+from hubbub.service.cluster.unreached import What
 from hubbub.service.cluster.visits import Visits
 from hubbub.service.exchange import GONE, check_post, end, pollable, take
 from hubbub.service.node import Node
@@ -65,7 +66,8 @@ class ClientEndpoint:
                 return await self._serve(request)
         except (BackplaneError, UnansweredError) as error:
             if self._node.cluster is not None:
-                self._node.cluster.unreached(request.method, path, error)
+                text = f"{request.method} {path}: {error}"
+                self._node.cluster.unreached(What.REFUSED, text)
             self._node.refused["client", 503] += 1
             return PlainTextResponse(f"{error} Try again later.", 503)
         except Refusal as refusal:

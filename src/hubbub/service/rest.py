@@ -14,6 +14,7 @@ from hubbub.service.access import Refusal, admit_rest_call
 from hubbub.service.backplane.backplane import BackplaneError
 from hubbub.service.calls import Answer, Call, RestError, header, parse_hub, parse_name, parse_query
 from hubbub.service.cluster.questions import UnansweredError
+from hubbub.service.cluster.unreached import What
 from hubbub.service.entra import EntraGate, is_entra_token
 from hubbub.service.lentkeys import lend_key
 from hubbub.service.node import Node
@@ -60,7 +61,8 @@ class RestApi:
             answer = _refuse(scope, refusal)
         except (StoreError, BackplaneError, UnansweredError) as error:
             if self._node.cluster is not None:
-                self._node.cluster.unreached(scope["method"], scope["path"], error)
+                text = f"{scope['method']} {scope['path']}: {error}"
+                self._node.cluster.unreached(What.REFUSED, text)
             else:
                 _logger.error("%s", error)
             answer = RestError(503, f"{error} Try again later.").answer()

@@ -5,7 +5,7 @@ A handshake is answered when everything that is sent to the client from then on 
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from hubbub.service.cluster.channel import (
@@ -15,6 +15,7 @@ from hubbub.service.cluster.channel import (
     user_channel,
 )
 from hubbub.service.cluster.subscriptions import LINGER, Subscriptions
+from hubbub.service.cluster.unreached import What
 from hubbub.service.session import Connection
 from hubbub.service.store import StoreError
 
@@ -40,14 +41,22 @@ class _Arrival:
 class Arrivals:
     """What the connections of a node hold, from their beginning to their end."""
 
-    def __init__(self, node: "Node", subscriptions: Subscriptions) -> None:
+    def __init__(
+        self,
+        node: "Node",
+        subscriptions: Subscriptions,
+        unreached: Callable[[What, str], object],
+    ) -> None:
+        """`unreached` says what is amiss because others cannot be reached."""
         self._node = node
+        self._unreached = unreached
         self._subscriptions = subscriptions
         self._arriving: set[_Arrival] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._groups: dict[str, tuple[str, ...]] = {}
-        # Connections that were let in while the store could not be read.
+        # Connections that were let in though the groups of their users are not known.
         self._unread: dict[str, Connection] = {}
+        self._catching_up: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"Arrivals(arriving={len(self._arriving)}, unread={len(self._unread)})"
@@ -98,15 +107,40 @@ class Arrivals:
             if arrival.user == (hub, user_id):
                 arrival.is_stale = True
 
-    async def catch_up(self) -> None:
-        """The store can be read again: put those who were let in without it into their groups."""
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether all are in the groups of their users."""
+        return not self._unread
+
+    def catch_up(self) -> None:
+        """The store can be read: put those who were let in without it into their groups."""
+        if self._unread and self._catching_up is None:
+            self._catching_up = asyncio.get_running_loop().create_task(self._read_all())
+            self._tasks.add(self._catching_up)
+            self._catching_up.add_done_callback(self._caught_up)
+
+    def _caught_up(self, task: asyncio.Task[None]) -> None:
+        self._catching_up = None
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _logger.error("reading the groups of users failed", exc_info=error)
+
+    async def _read_all(self) -> None:
         for connection in tuple(self._unread.values()):
-            groups = await self._stored(connection)
+            arrival = _Arrival(_user(connection))
+            self._arriving.add(arrival)
+            try:
+                groups = await self._read(connection, arrival)
+            finally:
+                self._arriving.discard(arrival)
+            if not connection.is_established:
+                self._unread.pop(connection.id, None)
+            elif groups is None:
+                return  # the next time may be better
             hub = self._node.registry.hub(connection.hub)
-            if groups is None or hub is None or connection.id not in hub.connections:
-                continue
-            for group in groups:
-                self._node.registry.add_to_group(hub, group, connection)
+            if hub is not None and connection.id in hub.connections:
+                for group in groups or ():
+                    self._node.registry.add_to_group(hub, group, connection)
 
     async def close(self) -> None:
         """Let nobody in any more."""
@@ -130,8 +164,11 @@ class Arrivals:
             async with asyncio.timeout(self._node.settings.answer_timeout):
                 await self._prepare(connection, arrival, held)
         except TimeoutError:
-            _logger.warning("a client is let in before other nodes can reach it")
+            self._unread[connection.id] = connection
+            text = "a client is let in before other nodes can reach it."
+            self._unreached(What.UNKNOWN, text)
         except Exception:  # this client is let in all the same
+            self._unread[connection.id] = connection
             _logger.exception("letting %r in was not prepared", connection)
         finally:
             self._arriving.discard(arrival)
@@ -139,6 +176,8 @@ class Arrivals:
             connection.admit()
         finally:
             self._groups.pop(connection.id, None)
+            if not connection.is_established:
+                self._unread.pop(connection.id, None)
             for channel in held:
                 self._subscriptions.release(channel, LINGER)
 
@@ -146,13 +185,21 @@ class Arrivals:
         await self._subscriptions.settled(_channels(connection))
         arrival.is_stale = True
         while arrival.is_stale:
-            arrival.is_stale = False
-            groups = await self._stored(connection) or ()
+            groups = await self._read(connection, arrival) or ()
             self._groups[connection.id] = tuple(groups)
             for channel in {group_channel(connection.hub, group) for group in groups} - held:
                 self._subscriptions.hold(channel)
                 held.add(channel)
             await self._subscriptions.settled(held)
+
+    async def _read(self, connection: Connection, arrival: _Arrival) -> Iterable[str] | None:
+        """The user's groups, which nobody has changed meanwhile; `None` where they are unknown."""
+        arrival.is_stale = True
+        groups: Iterable[str] | None = None
+        while arrival.is_stale:
+            arrival.is_stale = False
+            groups = await self._stored(connection)
+        return groups
 
     async def _stored(self, connection: Connection) -> Iterable[str] | None:
         """The user's groups, `None` where the store cannot be read now."""
@@ -161,7 +208,7 @@ class Arrivals:
         try:
             groups = await self._node.store.groups_of(connection.hub.lower(), connection.user_id)
         except StoreError as error:
-            _logger.warning("a user's groups could not be read: %s", error)
+            self._unreached(What.GROUPS, f"a user's groups could not be read: {error}")
             self._unread[connection.id] = connection
             return None
         self._unread.pop(connection.id, None)

@@ -32,7 +32,7 @@ from hubbub.service.cluster.parcel import (
 from hubbub.service.cluster.questions import Questions
 from hubbub.service.cluster.recovery import Recovery
 from hubbub.service.cluster.subscriptions import Subscriptions
-from hubbub.service.cluster.unreached import Unreached
+from hubbub.service.cluster.unreached import Unreached, What
 from hubbub.service.cluster.visits import Visits
 from hubbub.service.leases import LEASE, RENEWAL
 from hubbub.service.operations.operation import Join, Reach
@@ -64,7 +64,7 @@ class Cluster:
         self.subscriptions = Subscriptions(backplane)
         self.recovery = Recovery(backplane, engine.leases, lease)
         self.questions = Questions(backplane, node.settings.answer_timeout, self.recovery)
-        self.arrivals = Arrivals(node, self.subscriptions)
+        self.arrivals = Arrivals(node, self.subscriptions, self.unreached)
         self.handover = Handover(
             node, self, backplane, self.questions, self.subscriptions, self._answer
         )
@@ -79,7 +79,13 @@ class Cluster:
             arrived=self.handover.done,
         )
         self.visits = Visits(
-            node, backplane, self.questions, self.subscriptions, self._answer, self.handover
+            node,
+            backplane,
+            self.questions,
+            self.subscriptions,
+            self._answer,
+            self.handover,
+            self.unreached,
         )
         self.life = Life(
             node,
@@ -148,12 +154,13 @@ class Cluster:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all other nodes can be reached, as far as is known."""
-        return self.backplane.is_connected and self.recovery.is_whole
+        """Whether all other nodes can be reached, as far as is known, and nobody lacks a group."""
+        is_joined = self.backplane.is_connected and self.recovery.is_whole
+        return is_joined and self.arrivals.is_caught_up
 
-    def unreached(self, method: str, path: str, error: Exception) -> None:
-        """A call has been refused because others, or what all share, could not be reached."""
-        self._unreached.note(method, path, error, asyncio.get_running_loop().time())
+    def unreached(self, what: What, text: str) -> None:
+        """Something has happened because others, or what all share, could not be reached."""
+        self._unreached.note(what, text, asyncio.get_running_loop().time())
 
     def arrived(self, connection: Connection) -> None:
         """A connection has begun on this node."""
@@ -173,6 +180,8 @@ class Cluster:
         now = asyncio.get_running_loop().time()
         self.subscriptions.sweep(now)
         self.recovery.sweep()
+        if self.backplane.is_connected:
+            self.arrivals.catch_up()
         self.life.sweep(now)
         self.handover.sweep(now)
         self._unreached.sweep(now, is_whole=self.is_whole)
@@ -223,7 +232,7 @@ class Cluster:
         if is_connected:
             _logger.info("the other nodes can be reached")
             self.recovery.joined()
-            self._start(self.arrivals.catch_up())
+            self.arrivals.catch_up()
         else:
             self.life.parted()
             self.recovery.lost()

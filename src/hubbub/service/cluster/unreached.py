@@ -1,45 +1,51 @@
-"""Says in the log that calls are refused because others cannot be reached: as it begins and ends.
+"""Says in the log what follows from others not being reached: once as it begins, once at the end.
 
-A line for each would bury everything else just when somebody looks.
+A line for each call or client would bury everything else just when somebody looks.
 """
 
 import logging
+from enum import Enum
 from typing import Final
 
-__all__ = ["Unreached"]
+__all__ = ["Unreached", "What"]
 
 _logger = logging.getLogger("hubbub.service")
-_QUIET: Final = 5.0  # seconds without such a call after which it is over
+_QUIET: Final = 5.0  # seconds in which nothing like it has happened, after which it is over
+
+
+class What(Enum):
+    """What happens while others, or what all share, cannot be reached."""
+
+    REFUSED = "calls that were refused"
+    ELSEWHERE = "clients that were let in though they may have been elsewhere"
+    UNKNOWN = "clients that were let in before other nodes could reach them"
+    GROUPS = "times that a user's groups could not be read"
 
 
 class Unreached:
-    """The calls that one node has refused since it began."""
+    """What has happened at one node, and how often, since it began."""
 
     def __init__(self) -> None:
-        self._count = 0
+        self._counts: dict[What, int] = {}
         self._last = 0.0
 
     def __repr__(self) -> str:
-        return f"Unreached({self._count})"
+        return f"Unreached({ {what.name: count for what, count in self._counts.items()} })"
 
-    def note(self, method: str, path: str, error: Exception, now: float) -> None:
-        """A call has been refused. `now` is the loop's time."""
-        if not self._count:
-            _logger.warning("%s %s: %s Further calls that fail so are counted", method, path, error)
-        self._count += 1
+    def note(self, what: What, text: str, now: float) -> None:
+        """It has happened; `text` says to whom and why. `now` is the loop's time."""
+        if what not in self._counts:
+            _logger.warning("%s More of it is counted.", text)
+        self._counts[what] = self._counts.get(what, 0) + 1
         self._last = now
 
     def sweep(self, now: float, *, is_whole: bool) -> None:
-        """Say how many there were, when it is over. Called about once a second."""
+        """Say how often, when it is over. Called about once a second."""
         if is_whole and now - self._last >= _QUIET:
             self.close()
 
     def close(self) -> None:
-        """Say how many there were, if there were any."""
-        count, self._count = self._count, 0
-        if count:
-            _logger.warning(
-                "%d %s refused because others could not be reached",
-                count,
-                "call was" if count == 1 else "calls were",
-            )
+        """Say how often, if it has happened at all."""
+        counts, self._counts = self._counts, {}
+        for what, count in counts.items():
+            _logger.warning("others could not be reached for a while; %s: %d", what.value, count)

@@ -5,7 +5,6 @@ and posts go anywhere. This module also keeps two nodes from opening the same co
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
@@ -18,6 +17,7 @@ from hubbub.service.cluster.handover import Handover
 from hubbub.service.cluster.parcel import Kind, Leave, Reply, Visit, encode_parcel
 from hubbub.service.cluster.questions import Questions, UnansweredError
 from hubbub.service.cluster.subscriptions import Subscriptions
+from hubbub.service.cluster.unreached import What
 from hubbub.service.exchange import GONE, check_post, end, pollable, take
 from hubbub.service.session import Connection
 from hubbub.service.tickets import connection_id_of
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Visits"]
 
-_logger = logging.getLogger("hubbub.service")
 # Seconds after which a node that is still at it says so: who asks waits for it then.
 _ATTEMPTS: Final = 5  # a connection that joins groups all the time may be hard to catch
 _SAY_SO: Final = 1.0
@@ -54,14 +53,16 @@ class Visits:
         subscriptions: Subscriptions,
         send: Send,
         handover: Handover,
+        unreached: Callable[[What, str], object],
     ) -> None:
-        """`send` publishes an answer to the node with that id."""
+        """`send` publishes an answer to the node with that id, `unreached` says what is amiss."""
         self._node = node
         self._backplane = backplane
         self._questions = questions
         self._subscriptions = subscriptions
         self._send = send
         self._handover = handover
+        self._unreached = unreached
         self._claims: dict[str, int] = {}  # connections that are perhaps about to open here
         self._first: set[str] = set()  # those of them that nobody had asked for earlier
         self._polls: dict[tuple[str, int], asyncio.Future[None]] = {}
@@ -145,7 +146,8 @@ class Visits:
         except (BackplaneError, UnansweredError) as error:
             if kind not in _LET_IN:
                 raise
-            _logger.warning("a client is let in though it may be elsewhere: %s", error)
+            text = f"a client is let in though it may be elsewhere: {error}"
+            self._unreached(What.ELSEWHERE, text)
             return None
 
     async def poll(self, access: ClientAccess, gone: asyncio.Future[None]) -> Answer | None:
