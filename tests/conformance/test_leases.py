@@ -200,37 +200,6 @@ async def test_a_will_moves_to_the_node_that_takes_its_connection(shared: Shared
     assert await wills.of("second") == {"c": b"new", "d": b"fresh"}
 
 
-async def test_keys_that_were_lost_where_they_are_kept_are_those_of_the_nodes(
-    shared: Shared,
-) -> None:
-    known: list[SharedKeys] = []
-    watching = Watching(shared.settings, known.append)
-    await watching.open(("a", "b"))
-    fresh = await shared.settings.rotate("primary")
-    watching.look()
-
-    async def has_it() -> bool:
-        return known[-1] == fresh
-
-    await eventually(has_it)
-    await _lose(shared.settings)
-    watching.look()
-
-    async def is_back() -> bool:
-        return await shared.settings.load() == fresh
-
-    await eventually(is_back)
-    await watching.close()
-
-
-async def _lose(settings: SharedSettings) -> None:
-    if isinstance(settings, MemorySharedSettings):
-        settings._keys = None
-    else:
-        assert isinstance(settings, RedisSharedSettings)
-        await settings._redis.call(settings._slot, b"DEL", settings._key)
-
-
 async def test_a_will_has_one_heir(shared: Shared) -> None:
     wills = shared.wills
     written = {f"connection {number}": b"will %d" % number for number in range(2500)}

@@ -157,23 +157,6 @@ async def test_while_a_node_does_not_answer_who_needs_it_is_503_and_not_after_it
     assert [entry["userId"] for entry in answer.json["value"]] == ["bob"]
 
 
-async def test_a_node_that_is_only_stopped_is_cut_off_when_it_is_dead(
-    dying: Dyings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started = await dying(3)
-    expelled: list[str] = []
-    monkeypatch.setattr(started.nodes.bus, "expel", expelled.append)
-    stopped = started.nodes[1].node.id
-    started.stop(1)
-    await started.pass_time()
-    async with asyncio.timeout(PATIENCE):
-        while not expelled:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
-    await started.renewed()
-    # Once by each of those who noticed; one may have done what there was before the other looked.
-    assert expelled in ([stopped], [stopped] * 2)
-
-
 async def test_a_node_that_was_taken_for_dead_lets_its_clients_go_and_is_another_one(
     dying: Dyings,
 ) -> None:
@@ -289,29 +272,6 @@ def refuse(life: Life, what: str) -> Any:
     life.legacy._wills = copy(wills)
     setattr(life.legacy._wills, what, fail)
     return getattr(wills, what)
-
-
-async def test_a_node_that_ends_in_order_is_not_taken_for_one_that_died(
-    dying: Dyings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO")
-    started = await dying(3)
-    expelled: list[str] = []
-    monkeypatch.setattr(started.nodes.bus, "expel", expelled.append)
-    ended, killed = (started.nodes[at].node.id for at in (1, 2))
-    await cluster_of(started.nodes[1]).life.close()
-    await started.renewed()
-    await started.renewed()
-    life = cluster_of(started.nodes[0]).life
-    assert life.lapsed() == 0
-    started.kill(2)
-    await started.pass_time()
-    assert life.lapsed() == 1
-    assert expelled == [killed]
-    lines = [(each.levelname, each.getMessage()) for each in caplog.records]
-    assert ("WARNING", f"node {killed} is dead") in lines
-    assert ("INFO", f"node {ended} has ended") in lines
-    assert f"{ended} is dead" not in caplog.text
 
 
 async def test_a_node_that_ends_in_order_tells_the_app_itself(dying: Dyings) -> None:

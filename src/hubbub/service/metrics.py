@@ -135,7 +135,7 @@ METRICS: Final = (
            "1 while Redis can be reached and everything is heard.",
            _of_cluster(_of("backplane.is_connected"))),
     Metric("hubbub_degraded", "gauge",
-           "1 while other nodes cannot be reached, are not back, or clients lack groups, as health says.",
+           "1 while others cannot be reached or are not back, or clients lack groups; see health.",
            _of_cluster(_flag(lambda node: not _of("is_whole")(node)))),
     Metric("hubbub_nodes", "gauge", "Nodes of the service, this one included, as of a second ago.",
            _of_cluster(_of("recovery.known"))),
