@@ -196,6 +196,39 @@ async def test_what_has_been_left_is_not_doubted_because_leaving_it_again_fails(
         assert legacy_of(first).disown(client.id)
 
 
+async def test_what_could_not_be_left_while_the_lease_was_renewed_is_left_when_it_can(
+    dying: Dyings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with app_of(dying) as (started, app):
+        node = started.nodes[0]
+        wills = wills_of(node)
+        monkeypatch.setattr(wills, "write", failing_once(wills.write, is_done=False))
+        await node.connect(user="ann")  # whose will is kept where nothing can be kept now
+        await app.next()
+        legacy = legacy_of(node)
+        await until(lambda: legacy._is_in_doubt)
+        cluster_of(node).sweep()
+        connection_id = node.only_connection().id
+        await until(lambda: legacy.has_left(connection_id))
+        assert list(await wills.of(node.node.id)) == [connection_id]
+
+
+async def test_wills_are_left_again_when_all_that_keeps_them_is_back(dying: Dyings) -> None:
+    async with app_of(dying) as (started, app):
+        node = started.nodes[0]
+        await node.connect(user="ann")
+        await app.next()
+        life = cluster_of(node).life
+        wills = wills_of(node)
+        backplane_of(node).disconnect()
+        await until(lambda: life._is_certain)  # the lease is kept elsewhere
+        await until(lambda: not life.legacy._tasks)
+        wills._wills.clear()
+        backplane_of(node).reconnect()
+        await until(lambda: node.node.id in wills._wills)
+        assert list(await wills.of(node.node.id)) == [node.only_connection().id]
+
+
 async def test_of_a_connection_that_moved_nothing_stays_where_the_app_wants_no_word(
     cluster: StartCluster,
 ) -> None:

@@ -232,6 +232,7 @@ class Cluster:
         if is_connected:
             _logger.info("the other nodes can be reached")
             self.recovery.joined()
+            self.life.rejoined()
             self.arrivals.catch_up()
         else:
             self.life.parted()

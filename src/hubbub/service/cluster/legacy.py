@@ -6,7 +6,7 @@ that of the connection, with the heir of a dead one, and it is gone when the app
 
 import asyncio
 import logging
-from collections.abc import Collection, Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from enum import Enum, auto
 from itertools import islice
@@ -119,7 +119,7 @@ class Legacy:
         """
         self._is_parted = self._is_in_doubt = False
         self._start(self._look())
-        self._start(self._leave_again())
+        self._start(self._leave(self._node.connections))
 
     def has_left(self, connection_id: str) -> bool:
         """Whether others do what is to be done if they take this node for dead."""
@@ -158,6 +158,9 @@ class Legacy:
             self._is_in_doubt = False
             self._looked = now
             self._start(self._look())
+            missing = {each for each, word in self._own.items() if word is not _Word.LEFT}
+            if missing:
+                self._start(self._leave(c for c in self._node.connections if c.id in missing))
 
     async def _execute(self, dead_id: str, told: Collection[str] = ()) -> None:
         """Do what a dead node has left; not for who is in `told`."""
@@ -231,14 +234,20 @@ class Legacy:
             _logger.warning("%r cannot be left to another node", connection)
             return None
 
-    async def _leave_again(self) -> None:
-        connections = iter(tuple(self._node.connections))
-        while some := tuple(islice(connections, _AT_ONCE)):
+    async def _leave(self, connections: Iterable[Connection]) -> None:
+        """Leave word of connections. One that cannot be left keeps no other from being so."""
+        those = iter(tuple(connections))
+        error: BaseException | None = None
+        while some := tuple(islice(those, _AT_ONCE)):
             wills = [(each.id, self._will(each)) for each in some if each.is_established]
             for connection_id, will in wills:
                 if will is not None:
                     self._own.setdefault(connection_id, _Word.UNSAID)
-            await asyncio.gather(*(self._write(key, will) for key, will in wills if will))
+            writing = [self._write(key, will) for key, will in wills if will is not None]
+            for result in await asyncio.gather(*writing, return_exceptions=True):
+                error = result or error
+        if error is not None:
+            raise error
 
     async def _write(self, connection_id: str, will: bytes) -> None:
         before = self._own.get(connection_id)

@@ -65,6 +65,7 @@ class Life:
         self.has_heirs = False  # other nodes, as far as was known when draining began
         # Whether nobody can have taken this node for dead since it last reached the others.
         self._is_certain = True
+        self._has_rejoined = False  # and has not left its wills since
         self._withheld: list[Connection] = []  # ended while it was not known who tells the app
         self._is_disowned = False
         # Until when they are remembered, and those among them that may only be stopped.
@@ -118,6 +119,13 @@ class Life:
         self._is_certain = False
         self.legacy.parted()
 
+    def rejoined(self) -> None:
+        """The others, and all that keeps what is left to them, can be reached again.
+
+        A lease may have been renewed before that: it is kept in one place, wills in many.
+        """
+        self._has_rejoined = True
+
     def sweep(self, now: float) -> None:
         """Forget nodes that have been dead for long."""
         if self._is_certain and self._leases.is_fresh:
@@ -140,9 +148,9 @@ class Life:
         withheld, self._withheld = self._withheld, []
         for connection in withheld:
             self._node.upstream.closed(connection)
-        if self._is_certain:
+        if self._is_certain and not self._has_rejoined:
             return
-        self._is_certain = True
+        self._is_certain, self._has_rejoined = True, False
         # What they keep may be gone, and what could not be told to them is told now.
         self.legacy.rewrite()
 
