@@ -179,6 +179,9 @@ async def test_who_comes_and_goes_while_the_others_are_away_is_told_at_once(
         assert list(await wills_of(node).of(node.node.id)) == list(legacy._own)
         await known.socket.close()
         await until(lambda: len(cluster_of(node).life._withheld) == 1)  # others may tell of it
+        monkeypatch.undo()
+        backplane_of(node).reconnect()
+        assert (await app.next()).webhook.user_id == "known"
 
 
 async def test_what_has_been_left_is_not_doubted_because_leaving_it_again_fails(
