@@ -1,5 +1,6 @@
 """`--metrics`: where the pages are, with one process or several, and where they are refused."""
 
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -31,9 +32,9 @@ def test_on_this_machine_nobody_has_to_insist(place: str) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [("service", "--port", "0"), ("service", "--port", "0", "--workers", "2", "--backplane", "x:"),
-     ("start", "--service-port", "0")],
-)  # fmt: skip
+    [("service", "--workers", "2", "--backplane", "redis://x"), ("start", "--service-port", "0")],
+    ids=["service", "start"],
+)
 def test_commands_refuse_to_serve_metrics_to_others(
     command: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -45,6 +46,8 @@ def test_commands_refuse_to_serve_metrics_to_others(
 def test_a_port_of_another_program_is_not_shared_with_it() -> None:
     with bind("127.0.0.1", 0, option="--port") as other:  # which would share it
         other.listen()
+        other.setblocking(True)
+        threading.Thread(target=lambda: other.accept()[0].close()).start()  # who asks what it is
         place = MetricsPlace("127.0.0.1", other.getsockname()[1])
         with pytest.raises(ConfigError, match="in use"):
             KeptPlaces(place, 1)

@@ -4,7 +4,7 @@ Nodes reach its servers as these tell them to, so no node can be cut off alone h
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -96,10 +96,12 @@ async def shard_world(
     async with AsyncExitStack() as stack:
         keeping = ("--appendonly", "yes", "--appendfsync", "always")
         cluster = stack.enter_context(redis_cluster(folder / "redis", *keeping))
-        nodes = []
-        for _ in range(count):
-            where = ("--lease", str(LEASE), "--backplane", cluster.url)
-            nodes.append(NodeProcess(log, (*QUICK_NODE, *where, *arguments)))
-            stack.push_async_callback(asyncio.to_thread, nodes[-1].end)
-        await asyncio.gather(*(asyncio.to_thread(node.start) for node in nodes))
+        where = ("--lease", str(LEASE), "--backplane", cluster.url)
+        nodes = [NodeProcess(log, (*QUICK_NODE, *where, *arguments)) for _ in range(count)]
+        stack.push_async_callback(_at_once, [node.end for node in nodes])
+        await _at_once([node.start for node in nodes])
         yield ShardWorld(cluster, nodes, history, health)
+
+
+async def _at_once(works: Iterable[Callable[[], object]]) -> None:
+    await asyncio.gather(*map(asyncio.to_thread, works))
