@@ -20,6 +20,9 @@ _IN_A_SHARD: Final = 1.0
 _UNKNOWN: Final = 1.0
 
 
+_WAITING: Final = {"paused", "hung"}  # what is sent to such a node waits for it
+
+
 class Finding(NamedTuple):
     """One thing that must not be."""
 
@@ -94,7 +97,7 @@ def _is_demanded(send: Send, stay: Stay, outages: Iterable[Outage]) -> bool:
         end = outage.ended
         margin = _IN_A_SHARD if outage.kind == "shard" else _ON_ITS_WAY
         overlaps = (end is None or send.begun <= end) and outage.begun <= due + margin
-        if overlaps and (outage.kind != "paused" or end is None):
+        if overlaps and (outage.kind not in _WAITING or end is None):
             return False
         if overlaps and end is not None:
             due = max(due, end)
@@ -177,7 +180,8 @@ def _dies_at(time: float, outages: Iterable[Outage]) -> bool:
 def _is_unknown(time: float, outages: Iterable[Outage]) -> bool:
     """Whether nobody can know if the others, or the app, had got what the node said at that time.
 
-    That is so of what is under way when a node is killed or cut off, and while it is silent.
+    That is so of what is under way when a node is killed, hangs until it is taken for dead, or is
+    cut off, and while it is silent.
     """
     for outage in outages:
         end = outage.begun

@@ -58,7 +58,8 @@ class Outage(Struct, array_like=True):
     """A time in which a node is not well."""
 
     node: int
-    # killed, paused (what it is sent waits), cut (from the others), silent (cut, untold),
+    # killed, paused (what it is sent waits), hung (the same for longer than its lease, so that
+    # others take it for dead), cut (from the others), silent (cut, untold),
     # shard (a part of what joins all)
     kind: str
     begun: float

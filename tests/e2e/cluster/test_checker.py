@@ -225,7 +225,7 @@ def test_a_call_that_was_given_up_may_be_overtaken_by_the_next_one() -> None:
     assert {finding.kind for finding in check(history)} == {"order"}
 
 
-@pytest.mark.parametrize("kind", ["killed", "cut", "silent"])
+@pytest.mark.parametrize("kind", ["killed", "hung", "cut", "silent"])
 def test_what_is_said_when_a_node_parts_from_the_others_may_be_told_twice(kind: str) -> None:
     history = good_history()
     history.outages.append(Outage(2, kind, 50.2, 55.0))
@@ -235,6 +235,13 @@ def test_what_is_said_when_a_node_parts_from_the_others_may_be_told_twice(kind: 
     for ends in (0, 3):
         history.disconnected["c8"] = ends
         assert [finding.kind for finding in check(history)] == ["event"]
+
+
+def test_what_is_said_when_a_node_only_pauses_is_told_once() -> None:
+    history = good_history()
+    history.outages.append(Outage(2, "paused", 50.2, 51.0))
+    history.disconnected["c8"] = 2
+    assert [finding.kind for finding in check(history)] == ["event"]
 
 
 def test_what_is_said_long_before_a_node_parts_from_the_others_is_told_once() -> None:

@@ -65,11 +65,11 @@ class World:
 
     async def stop_shortly(self, at: int) -> None:
         """A node hangs for less than its lease: it goes on, and nothing is lost."""
-        await self._stop(at, _SHORT)
+        await self._stop(at, _SHORT, "paused")
 
     async def stop_for_long(self, at: int) -> None:
         """A node hangs for longer than its lease: the others take it for dead."""
-        await self._stop(at, _LONG)
+        await self._stop(at, _LONG, "hung")
 
     async def cut_shortly(self, at: int) -> None:
         """A node is cut off from the others for less than its lease."""
@@ -108,9 +108,9 @@ class World:
         await asyncio.to_thread(self.nodes[at].start)
         self._unreachable.discard(at)
 
-    async def _stop(self, at: int, seconds: float) -> None:
+    async def _stop(self, at: int, seconds: float, kind: str) -> None:
         self._unreachable.add(at)
-        outage = self._begin(at, "paused")
+        outage = self._begin(at, kind)
         self.nodes[at].pause()
         await asyncio.sleep(seconds)
         self.nodes[at].resume()
