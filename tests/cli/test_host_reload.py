@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.cli.programs import running, write_app
 from tests.cli.test_host import HEADER, VERSION, get, until
 from tests.e2e.running import STOP_SECONDS
 
+from hubbub.cli import reload
 from hubbub.cli.reload import HostChildren, _Looks
 from hubbub.functions.settings import HostSettings
 from hubbub.functions.sources import Sources
@@ -77,6 +79,29 @@ def test_new_processes_that_cannot_be_started_leave_the_old_ones(
             (app / "function_app.py").write_text(VERSION.replace("VERSION", "three"))
             url = children.facts["url"] + "/api/version"
             until(lambda: looked(children) and get(url).startswith("three"))
+        finally:
+            children.ask_to_stop()
+            children.stop(time.monotonic() + STOP_SECONDS)
+
+
+def test_all_may_end_while_an_old_process_is_being_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reload, "_GRACE", 0.0)
+    app = write_app(tmp_path / "app")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        children = HostChildren(app, ["host", str(app)], listener, {}, reloads=False)
+        try:
+            children.start()
+            children.wait_until_ready()
+            (old,) = children._current
+            children._reload()
+            for killer in threading.enumerate():
+                if isinstance(killer, threading.Timer):
+                    killer.join(STOP_SECONDS)
+            until(old.has_ended)  # and nobody has looked since
+
+            children.rest()
         finally:
             children.ask_to_stop()
             children.stop(time.monotonic() + STOP_SECONDS)

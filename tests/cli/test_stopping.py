@@ -124,6 +124,51 @@ async def test_what_an_app_has_begun_may_use_the_service_until_it_has_finished(
     assert "ERROR" not in log.read_text()
 
 
+ANSWERS_LATE = """
+import asyncio
+import json
+import os
+
+import azure.functions as func
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+
+
+@app.generic_trigger(
+    arg_name="call", type="signalRTrigger", hubName="chat", category="messages", event="late"
+)
+@app.generic_output_binding(arg_name="messages", type="signalR", hubName="chat")
+async def late(call: str, messages: func.Out[str]) -> None:
+    print("it has begun", flush=True)
+    while not os.path.exists("release"):
+        await asyncio.sleep(0.01)
+    messages.set(json.dumps({"target": "sent", "arguments": []}))
+
+
+@app.route(route="new")
+def new(req: func.HttpRequest) -> str:
+    return "new"
+"""
+
+
+async def test_a_client_hears_what_it_called_for_before_the_end_began(tmp_path: Path) -> None:
+    app, log = write_app(tmp_path / "app", ANSWERS_LATE), tmp_path / "log"
+    heard = asyncio.Event()
+    with running("start", str(app), *FREE, cwd=tmp_path, log=log) as (process, facts):
+        urls = {each["name"]: each["url"] for each in facts["host"]["functions"]}
+        ann = client_of(facts["service"]["connectionString"], "ann")
+        ann.on("sent")(heard.set)
+        async with ann:
+            answer = asyncio.create_task(ann.invoke("late"))
+            await until(lambda: "it has begun" in log.read_text())
+            process.send_signal(signal.SIGINT)
+            await until(lambda: status_of(urls["new"]) == 503)
+            (app / "release").touch()
+            await asyncio.wait_for(answer, STOP_SECONDS)
+            await asyncio.wait_for(heard.wait(), STOP_SECONDS)
+        assert await asyncio.to_thread(process.wait, STOP_SECONDS) == 0
+
+
 def status_of(url: str) -> int:
     try:
         with urllib.request.urlopen(url, timeout=STOP_SECONDS) as answer:

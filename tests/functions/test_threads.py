@@ -184,6 +184,38 @@ async def test_a_lost_thread_that_returns_after_all_counts_no_more(
     pool.close()
 
 
+async def test_who_waits_when_all_threads_are_lost_runs_when_one_returns(
+    release: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "_MOST_LOST", 0)
+    pool = ThreadPool(1)
+    await lose(pool, release)
+    waiting = [begin(pool.run(lambda: "at last")) for _ in range(2)]
+    await asyncio.sleep(0)
+
+    release.set()  # and nobody calls any more, which would start a thread
+    async with asyncio.timeout(30):
+        assert [(await task)[0] for task in waiting] == ["at last", "at last"]
+    pool.close()
+
+
+async def test_a_thread_that_the_system_does_not_start_is_no_thread_of_the_pool(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    pool = ThreadPool(1)
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(PoolFullError, match="The system starts no thread"):
+            await pool.run(lambda: "none")
+
+    async with asyncio.timeout(30):
+        assert (await pool.run(lambda: "one"))[0] == "one"
+    pool.close()
+
+
 async def test_too_many_lost_threads_have_the_process_started_again(
     load: Load, stage: Any, release: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:

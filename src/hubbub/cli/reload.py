@@ -202,7 +202,8 @@ class HostChildren:
         self._is_broken = False
         for child in old:
             child.ask_to_stop()
-            killer = threading.Timer(_GRACE, child.stop, (0.0,))
+            # What it holds is given up by `refresh`: `rest` may talk to it at the same time.
+            killer = threading.Timer(_GRACE, child.kill)
             killer.daemon = True
             killer.start()
         self._leaving += old

@@ -177,6 +177,7 @@ class Child:
     def _release(self) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
+        self._ready_at = None  # nobody may talk to it any more
         self._process.stdin.close()
         if self._words is not None:
             self._words.close()

@@ -74,6 +74,7 @@ class HostApp:
         self._admin = Admin(host)
         self._limit = host.settings.max_outstanding_requests
         self._outstanding = 0
+        self._told: set[asyncio.Task[Any] | None] = set()  # who answers services, but no streams
         self._rests = False
         self._strangers = Strangers()
         concurrent = host.settings.max_concurrent_requests
@@ -117,13 +118,14 @@ class HostApp:
     async def rest(self) -> None:
         """Refuse functions to all but services, and wait a while until nothing else runs.
 
-        It comes before the end of a service which then has the app to tell who has left, and which
-        what runs may need.
+        What services told until now is waited for too, as clients wait for it. It comes before the
+        end of a service which then has the app to tell who has left, and which what runs may need.
         """
         self._rests = True
+        told = set(self._told)
         await self._host.drain()
         for _ in range(_LOOKS):
-            if not self._outstanding and not self._host.is_busy:
+            if not self._outstanding and not self._host.is_busy and told.isdisjoint(self._told):
                 return
             await asyncio.sleep(_LOOK)
 
@@ -227,7 +229,12 @@ class HostApp:
         body = await read_body(request.receive, request.headers, self._host.body_limit)
         answer = self._host.signalr.answer(request.headers, body, self._host.invoker.run_again)
         if STREAM_ID.lower() not in request.headers:
-            return await answer
+            task = asyncio.current_task()
+            self._told.add(task)
+            try:
+                return await answer
+            finally:
+                self._told.discard(task)
         # A stream is for its client alone: when that has left, it is work for nobody.
         response = await while_waited_for(request.receive, answer)
         if response is None:

@@ -78,7 +78,7 @@ class ThreadPool:
         with self._lock:
             if self._idle:
                 self._idle -= 1
-            elif self._threads >= self.size or not self._start_thread():
+            elif not self._start_thread():
                 self._look_at_queue()
             self._jobs.put(job)
         self._calls += 1
@@ -103,13 +103,18 @@ class ThreadPool:
         """Start one more thread if there may be one more."""
         if self._threads >= self.size or self._threads + self.lost >= self.size + _MOST_LOST:
             return False
+        try:
+            threading.Thread(target=self._work, name=_NAME, daemon=True).start()
+        except RuntimeError:  # the system has no more of them, or allows no more
+            return False
         self._threads += 1
         self._taken_at = time.monotonic()
-        threading.Thread(target=self._work, name=_NAME, daemon=True).start()
         return True
 
     def _look_at_queue(self) -> None:
-        """Say that no thread gets free, and refuse a job where too many wait."""
+        """Say that no thread gets free, and refuse a job where too many wait, or for nothing."""
+        if not self._threads and not self.lost:
+            raise PoolFullError("The system starts no thread: it allows no more of them.")
         stuck = time.monotonic() - self._taken_at
         if stuck > _STUCK and self._taken_at not in self._said:
             self._said.add(self._taken_at)
@@ -175,6 +180,8 @@ class ThreadPool:
             with self._lock:
                 if job.state == "abandoned":
                     self.lost -= 1
+                    if not self._jobs.empty():  # there was no thread for it, and is room for one
+                        self._start_thread()
                     return
                 job.state = "done"
             with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
