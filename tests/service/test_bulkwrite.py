@@ -4,15 +4,20 @@ import ctypes
 import errno
 import os
 import socket
+import subprocess
+import sys
+import threading
 from array import array
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
-from hubbub.service import bulkwrite
-from hubbub.service.bulkwrite import MOST, BulkWriter, bulk_write, write_each
+from hubbub.service import iosubmit
+from hubbub.service.bulkwrite import SWITCH, bulk_write, write_each
+from hubbub.service.iosubmit import MOST, BulkWriter
 
 Write = Callable[["array[int]", bytes], list[int]]
 
@@ -120,7 +125,7 @@ def test_where_the_kernel_refuses_there_is_a_call_for_each(
 ) -> None:
     real = ctypes.CDLL(None, use_errno=True).syscall
     real.restype = ctypes.c_long
-    numbers = bulkwrite._NUMBERS.get(os.uname().machine)
+    numbers = iosubmit._NUMBERS.get(os.uname().machine)
     if numbers is None:
         pytest.skip("nothing is known of this machine's calls")
     number_of_refused = numbers[refused]
@@ -137,17 +142,53 @@ def test_where_the_kernel_refuses_there_is_a_call_for_each(
             return done
 
     monkeypatch.setattr(ctypes, "CDLL", Library)
-    bulk_write.cache_clear()
-    try:
-        assert bulk_write() is write_each
-    finally:
-        bulk_write.cache_clear()
+    assert chosen() is write_each
+
+
+def chosen() -> Write:
+    """What a thread that has not asked yet gets."""
+    with ThreadPoolExecutor(1) as new_thread:
+        return new_thread.submit(bulk_write).result()
 
 
 def test_an_unknown_machine_has_a_call_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulkwrite, "_NUMBERS", {})
-    bulk_write.cache_clear()
-    try:
-        assert bulk_write() is write_each
-    finally:
-        bulk_write.cache_clear()
+    monkeypatch.setattr(iosubmit, "_NUMBERS", {})
+    assert chosen() is write_each
+
+
+def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SWITCH, "0")
+    assert chosen() is write_each
+
+
+def test_two_threads_do_not_write_what_is_the_others(pairs: Callable[[int], Pairs]) -> None:
+    def write(data: bytes) -> None:
+        sockets = pairs(64)
+        begin.wait()
+        for _ in range(500):
+            assert bulk_write()(sockets.descriptors, data) == [len(data)] * 64
+            assert {end.recv(100) for end in sockets.theirs} == {data}
+
+    begin = threading.Barrier(2)
+    with ThreadPoolExecutor(2) as threads:
+        for done in [threads.submit(write, data) for data in (b"one", b"the other")]:
+            done.result()
+
+
+FORKING = """
+import os, socket
+from array import array
+from hubbub.service.bulkwrite import bulk_write
+
+ours, other = socket.socketpair()
+sockets = array("i", [ours.fileno()])
+assert bulk_write()(sockets, b"a") == [1]
+if os.fork() == 0:
+    os._exit(0 if bulk_write()(sockets, b"b") == [1] else 1)
+assert os.wait()[1] == 0
+assert other.recv(5) == b"ab"
+"""
+
+
+def test_a_copy_of_the_process_has_a_writer_of_its_own() -> None:
+    subprocess.run([sys.executable, "-c", FORKING], check=True)

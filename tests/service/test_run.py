@@ -159,3 +159,69 @@ async def test_who_ends_while_a_run_is_joined_costs_nobody_a_message(node: Node)
             written = client.read() + b"".join(client.transport.writes)
             assert sorted(written.split(b"\x1e")[:3]) == [record(t)[:-1] for t in "abc"]
             assert len(written) == 3 * len(record("a"))
+
+
+async def test_nothing_joins_a_run_that_is_large_already(node: Node) -> None:
+    clients = [FakeClient(node) for _ in range(2 * STRIDE)]
+    big = EncodedMessage("big", b'["' + b"a" * run._MOST_BYTES + b'"]')
+    node.router.deliver(Envelope(Everyone("chat"), big, frozenset()))
+    await asyncio.sleep(0)
+    deliver(node, "b")
+    await flush()
+
+    assert [client.writes for client in clients] == [2] * 2 * STRIDE
+    assert all(client.calls() == ["big", "b"] for client in clients)
+
+
+async def test_a_large_message_goes_to_fewer_at_once(node: Node) -> None:
+    clients = [FakeClient(node) for _ in range(STRIDE + 1)]
+    half = EncodedMessage("half", b'["' + b"a" * (run._STRIDE_BYTES // 2 - 100) + b'"]')
+    node.router.deliver(Envelope(Everyone("chat"), half, frozenset()))
+    await asyncio.sleep(0)
+    assert [client.writes for client in clients] == [1] * 2 + [0] * (STRIDE - 1)
+    await flush()
+    assert [client.writes for client in clients] == [1] * (STRIDE + 1)
+
+
+async def test_a_run_that_fails_keeps_nobody_from_the_next(
+    node: Node, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = FakeClient(node)
+    with monkeypatch.context() as broken:
+        broken.setattr(run, "_write", None)
+        deliver(node, "a")
+        await flush()
+    deliver(node, "b")
+    await flush()
+
+    assert client.calls() == ["b"]
+    assert "messages to 1 clients were lost" in caplog.text
+
+
+async def test_who_may_have_been_written_a_part_has_to_come_again(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> list[int]:
+        raise OSError("io_getevents was refused")
+
+    with ExitStack() as stack:
+        clients = [SocketClient(node, stack) for _ in range(STRIDE)]
+        with monkeypatch.context() as broken:
+            broken.setattr("hubbub.service.audience.bulk_write", lambda: fail)
+            deliver(node, "a")
+            await flush()
+        assert node.registry.hub("chat") is None
+        assert all(client.transport.is_closed for client in clients)
+
+
+async def test_who_could_be_told_nothing_is_pinged_in_time(node: Node) -> None:
+    with ExitStack() as stack:
+        clients = [SocketClient(node, stack) for _ in range(STRIDE)]
+        now = asyncio.get_running_loop().time()
+        for client in clients:
+            client.connection.sent_at = now - 100
+        only_messagepack = EncodedMessage(records={"messagepack": b"x"})
+        node.router.deliver(Envelope(Everyone("chat"), only_messagepack, frozenset()))
+        await flush()
+
+        assert {client.connection.sent_at for client in clients} == {now - 100}

@@ -1,122 +1,30 @@
-"""Writes the same bytes to many sockets, with one system call where the kernel can do that.
+"""Writes the same bytes to many sockets: with one system call where that can be, else with many.
 
-What Linux calls asynchronous I/O (`io_submit(2)`) takes many writes at once, and with sockets that
-do not block each is over when the call returns. Where the kernel has it not, or lets nobody use it,
-there is a call for each socket. It knows nothing of connections.
+It knows nothing of connections.
 """
 
-import ctypes
-import errno
+import logging
 import os
-import platform
-import socket
+import threading
 from array import array
 from collections.abc import Callable
-from functools import cache
 from itertools import repeat
 from typing import Final
 
-__all__ = ["MOST", "BulkWriter", "bulk_write", "write_each"]
+__all__ = ["SWITCH", "BulkWrite", "bulk_write", "write_each"]
 
-MOST: Final = 128  # sockets of one call, which takes about a millisecond
-_NUMBERS: Final = {  # of io_setup, io_submit, io_getevents: asm/unistd_64.h, asm-generic/unistd.h
-    "x86_64": (206, 209, 208),
-    "aarch64": (0, 2, 4),
-}
-_PWRITEV: Final = 8  # IOCB_CMD_PWRITEV: with it, one place says for all what is written
+_logger = logging.getLogger("hubbub.service")
+# The variable that, set to 0, has each socket written to by a call of its own: for a sandbox that
+# ends programs which ask for io_submit.
+SWITCH: Final = "HUBBUB_IO_SUBMIT"
 
-
-class _Order(ctypes.Structure):
-    """`struct iocb` of linux/aio_abi.h, for a little-endian machine."""
-
-    _fields_ = (
-        ("data", ctypes.c_uint64),  # comes back with the result
-        ("key", ctypes.c_uint32),
-        ("rw_flags", ctypes.c_int32),
-        ("opcode", ctypes.c_uint16),
-        ("priority", ctypes.c_int16),
-        ("descriptor", ctypes.c_int32),
-        ("buffers", ctypes.c_uint64),
-        ("count", ctypes.c_uint64),
-        ("offset", ctypes.c_int64),
-        ("reserved", ctypes.c_uint64),
-        ("flags", ctypes.c_uint32),
-        ("eventfd", ctypes.c_uint32),
-    )
-
-
-class BulkWriter:
-    """One context of the kernel's, and the orders that are given to it again and again."""
-
-    def __init__(self) -> None:
-        """Raises `OSError` where the kernel does not do it."""
-        numbers = _NUMBERS.get(platform.machine())
-        if platform.system() != "Linux" or numbers is None or ctypes.sizeof(ctypes.c_void_p) != 8:
-            raise OSError(errno.ENOSYS, "there is no io_submit here")
-        setup, submit, wait = map(ctypes.c_long, numbers)
-        self._system = ctypes.CDLL(None, use_errno=True).syscall
-        self._system.restype = ctypes.c_long
-        self._context = ctypes.c_ulong(0)
-        if self._system(setup, ctypes.c_long(MOST), ctypes.byref(self._context)) != 0:
-            raise OSError(ctypes.get_errno(), "io_setup was refused")
-        self._submit, self._wait = submit, wait
-        self._counts = [ctypes.c_long(count) for count in range(MOST + 1)]
-        self._buffer = (ctypes.c_uint64 * 2)()  # struct iovec: where the bytes are, how many
-        place = ctypes.addressof(self._buffer)
-        self._orders = (_Order * MOST)(
-            *(_Order(data=n, opcode=_PWRITEV, buffers=place, count=1) for n in range(MOST))
-        )
-        size = ctypes.sizeof(_Order)
-        begin = ctypes.addressof(self._orders)
-        self._list = (ctypes.c_uint64 * MOST)(*range(begin, begin + MOST * size, size))
-        self._events = (ctypes.c_int64 * (4 * MOST))()  # struct io_event: data, order, result, 0
-        words = memoryview(self._orders).cast("B").cast("i")
-        self._descriptors = words[_Order.descriptor.offset // 4 :: size // 4]
-        events = memoryview(self._events).cast("B").cast("q")
-        self._whose, self._results = events[0::4], events[2::4]
-        self._try_out()
-
-    def write(self, sockets: "array[int]", data: bytes) -> list[int]:
-        """Write `data` to the sockets, `MOST` at most; return how much each has taken, in order.
-
-        One that is full or broken has taken nothing. The list may end early, behind one of these.
-        """
-        asked = min(len(sockets), MOST)
-        self._descriptors[:asked] = memoryview(sockets)[:asked]
-        self._buffer[0] = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
-        self._buffer[1] = len(data)
-        done = self._system(self._submit, self._context, self._counts[asked], self._list)
-        done = max(done, 0)  # the first that the kernel does not even try ends it
-        self._collect(done)
-        taken = self._results[:done].tolist()
-        if taken.count(len(data)) == asked:
-            return taken
-        for index, result in zip(self._whose[:done].tolist(), tuple(taken), strict=True):
-            taken[index] = max(result, 0)
-        return taken if done == asked else [*taken, 0]
-
-    def _collect(self, count: int) -> None:
-        """Wait for so many results, which are there already on Linux itself."""
-        collected = 0
-        while collected < count:
-            left = self._counts[count - collected]
-            place = ctypes.byref(self._events, 32 * collected)
-            number = self._system(self._wait, self._context, left, left, place, None)
-            if number < 0 and ctypes.get_errno() != errno.EINTR:
-                raise OSError(ctypes.get_errno(), "io_getevents was refused")
-            collected += max(number, 0)
-
-    def _try_out(self) -> None:
-        """Some let nobody use the call that they have."""
-        ours, other = socket.socketpair()
-        with ours, other:
-            ours.setblocking(False)
-            if self.write(array("i", [ours.fileno()]), b"a") != [1] or other.recv(2) != b"a":
-                raise OSError(errno.ENOSYS, "io_submit was refused")
+# Takes sockets and bytes; returns how much each has taken, in order. One that is full or broken has
+# taken nothing. The list may end early, behind one of these, or where there are too many.
+BulkWrite = Callable[["array[int]", bytes], list[int]]
 
 
 def write_each(sockets: "array[int]", data: bytes) -> list[int]:
-    """Do the same as `BulkWriter.write` by a call for each socket."""
+    """Write by a call for each socket."""
     taken: list[int] = []
     try:
         # Without a line of Python between two sockets. What is in the list at an error stays.
@@ -126,10 +34,36 @@ def write_each(sockets: "array[int]", data: bytes) -> list[int]:
     return taken
 
 
-@cache
-def bulk_write() -> Callable[["array[int]", bytes], list[int]]:
-    """The better of the two here, tried out once."""
-    try:
-        return BulkWriter().write
-    except (OSError, AttributeError):
+class _OfThread(threading.local):
+    write: BulkWrite | None = None
+
+
+_of_thread = _OfThread()
+
+
+def bulk_write() -> BulkWrite:
+    """The best that there is here, tried out when a thread first asks."""
+    write = _of_thread.write
+    if write is None:
+        write = _of_thread.write = _choose()
+    return write
+
+
+def _choose() -> BulkWrite:
+    if os.environ.get(SWITCH) == "0":
         return write_each
+    try:
+        from hubbub.service.iosubmit import BulkWriter  # some builds of Python have no ctypes
+
+        return BulkWriter().write
+    except (OSError, AttributeError, ImportError) as error:
+        _logger.info("each client is written to by a system call of its own: %s", error)
+        return write_each
+
+
+def _forget() -> None:
+    _of_thread.write = None
+
+
+# What the kernel keeps for a process is not there for a copy of it.
+os.register_at_fork(after_in_child=_forget)

@@ -79,10 +79,13 @@ class Outbox:
         while self._pending:
             key = _same_audience(self._pending[0])
             run = self._taken(key)
-            for now in write_run(run, partial(self._joining, key, run), clock):
-                if now > deadline:
-                    yield
-                    deadline = clock() + _SLICE
+            try:
+                for now in write_run(run, partial(self._joining, key, run), clock):
+                    if now > deadline:
+                        yield
+                        deadline = clock() + _SLICE
+            except Exception:  # one run at most is lost, and what comes after it is written
+                _logger.exception("messages to %d clients were lost", len(run[0].audience))
             self._written += len(run)
             self.delivered += len(run) * len(run[0].audience)
             while self._due and self._due[0][0] <= self._written:

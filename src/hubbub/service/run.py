@@ -11,7 +11,6 @@ from typing import Final, NamedTuple
 
 from hubbub.errors import ProtocolError
 from hubbub.service.audience import Audience, Lane
-from hubbub.service.bulkwrite import MOST
 from hubbub.service.session import Connection
 from hubbub.service.wire import Sendable, Wire
 
@@ -19,7 +18,10 @@ __all__ = ["Delivery", "write_run"]
 
 _logger = logging.getLogger("hubbub.service")
 # Connections between two looks at the clock, and at what has been accepted meanwhile.
-_STRIDE: Final = MOST
+_STRIDE: Final = 128
+_STRIDE_BYTES: Final = 4 << 20  # and to all of them together, unless one message is more
+# Bytes after which nothing joins a run any more: it keeps its messages until it ends.
+_MOST_BYTES: Final = 1 << 20
 _NOBODY: Final[frozenset[str]] = frozenset()
 _UNSAYABLE: Final = b"", 0
 
@@ -63,8 +65,9 @@ def write_run(
     while waiting:
         stretch = waiting.popleft()
         lane, connections, start, stop, have = stretch
-        now, end = clock(), min(start + _STRIDE, stop)
         batch = run.since(have)
+        size = len(batch.framed(lane.wire if lane is not None else connections[start].wire))
+        now, end = clock(), min(start + _stride(size), stop)
         if lane is None:
             _write(connections[start:end], excluded, batch, now)
         else:
@@ -73,10 +76,14 @@ def write_run(
             waiting.appendleft(stretch._replace(start=end))
         _note(done, _Stretch(lane, connections, start, end, len(deliveries)))
         yield now
-        if more := joining():
+        if run.size < _MOST_BYTES and (more := joining()):
             deliveries += more
             waiting += done
             done.clear()
+
+
+def _stride(size: int) -> int:
+    return max(1, min(_STRIDE, _STRIDE_BYTES // max(size, 1)))
 
 
 def _stretches(audience: tuple[Connection, ...], excluded: frozenset[str]) -> Iterator[_Stretch]:
@@ -131,13 +138,14 @@ class _Batch:
 class _Run:
     """The messages of a run, each framed once for each wire."""
 
-    __slots__ = ("_batches", "_deliveries", "_length", "_pieces")
+    __slots__ = ("_batches", "_deliveries", "_length", "_pieces", "size")
 
     def __init__(self, deliveries: Sequence[Delivery]) -> None:
         self._deliveries = deliveries
         self._length = 0  # of the run when the batches were made
         self._batches: dict[int, _Batch] = {}
         self._pieces: dict[Wire, list[tuple[bytes, int]]] = {}
+        self.size = 0  # bytes of all pieces
 
     def since(self, have: int) -> _Batch:
         """What somebody lacks who has the first `have` messages."""
@@ -154,6 +162,7 @@ class _Run:
         pieces = self._pieces.setdefault(wire, [])
         for delivery in self._deliveries[len(pieces) :]:
             pieces.append(_piece(delivery.message, wire))
+            self.size += len(pieces[-1][0])
         return pieces
 
 
@@ -183,7 +192,13 @@ def _write_lane(
         if not audience.is_current:
             _write(lane.connections[position:stop], _NOBODY, batch, now)
             break
-        taken = lane.write(data, position, stop)
+        try:
+            taken = lane.write(data, position, stop)
+        except OSError:  # what they have taken is unknown: they have to come again
+            _logger.exception("writes failed")
+            for connection in lane.connections[position:stop]:
+                connection.fail()
+            break
         if taken.count(len(data)) < stop - position:
             _write_rests(lane.connections[position:stop], data, taken, now)
         position += len(taken)

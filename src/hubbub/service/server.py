@@ -16,6 +16,7 @@ import uvicorn
 from hubbub.errors import ConfigError
 from hubbub.service.app import create_app
 from hubbub.service.backplane.engine import Engine
+from hubbub.service.bulkwrite import bulk_write
 from hubbub.service.cluster.cluster import Cluster
 from hubbub.service.deadlines import Deadlines
 from hubbub.service.direct import Direct
@@ -140,6 +141,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer, then say so."""
         await super().startup(sockets=sockets)
+        bulk_write()  # which is tried out before anybody depends on it
         # What has been imported stays: collecting it again and again finds nothing.
         gc.collect()
         gc.freeze()
