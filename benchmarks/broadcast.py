@@ -158,9 +158,13 @@ def cpu_figure(
 
 
 def latencies(
-    title: str, ours: Sequence[Round], theirs: Sequence[Round], budgets: tuple[Budget, ...] = ()
+    title: str,
+    ours: Sequence[Round],
+    theirs: Sequence[Round],
+    budgets: tuple[Budget, ...] = (),
+    note: str = "",
 ) -> list[Figure]:
-    """Quantiles of the time from call to delivery; `budgets` are of the 99th percentile."""
+    """Quantiles of the time from call to delivery; `budgets`, `note` are of the 99th percentile."""
     return [
         Figure(
             f"{title}: {name} from call to delivery",
@@ -169,6 +173,7 @@ def latencies(
             _milliseconds(theirs, quantile),
             LOOP,
             budgets if name == "p99" else (),
+            note=note if name == "p99" else "",
         )
         for name, quantile in (("p50", "p50"), ("p99", "p99"), ("p99.9", "p999"))
         if _milliseconds(ours, quantile)

@@ -56,13 +56,15 @@ def growth(programs: Programs, size: Size) -> list[Figure]:
     both = [_cpu(programs, count, steps) for count in counts]
     cpu, alone = [figures[0] for figures in both], [figures[1] for figures in both]
     memory = [_memory(programs, count, steps) for count in counts]
+    more = _more(counts, memory)
     return [
         *cpu,
         _spread("CPU of a delivered message, as a multiple of the C loop's", cpu, _WITH_THE_CALL),
         *alone,
         *memory,
         _spread("memory of a connection", memory, _INTO_FREE_MEMORY),
-        *_more(counts, memory),
+        *more,
+        *([_spread("memory of each more", more)] if len(more) > 1 else []),
     ]
 
 
@@ -124,7 +126,7 @@ def _more(counts: Sequence[int], memory: Sequence[Figure]) -> list[Figure]:
     ]
 
 
-def _spread(what: str, figures: list[Figure], note: str) -> Figure:
+def _spread(what: str, figures: Sequence[Figure], note: str = "") -> Figure:
     """The dearest step over the cheapest."""
     costs = [figure.median if figure.ratio is None else figure.ratio for figure in figures]
     return Figure(

@@ -61,6 +61,9 @@ def markdown(results: Mapping[str, Any]) -> str:
     machine = "\n".join(f"- {name}: {value}" for name, value in results["machine"].items())
     parts = [_HEAD, f"Size: {results['size']}.\n\n{machine}\n", "## Budgets\n"]
     parts.append(budget_table(results) + "\n")
+    reasons = _reasons(results)
+    if reasons:
+        parts.append("\n".join(reasons) + "\n")
     drawn = plots(results)
     if drawn:
         images = [f"![{_title(svg)}](plots/{name})" for name, svg in drawn.items()]
@@ -73,6 +76,16 @@ def markdown(results: Mapping[str, Any]) -> str:
         if notes:
             parts.append("\n".join(notes) + "\n")
     return "\n".join(parts)
+
+
+def _reasons(results: Mapping[str, Any]) -> list[str]:
+    """Why budgets are missed, as far as that is known."""
+    every = [each for benchmark in results["benchmarks"].values() for each in _figures(benchmark)]
+    return [
+        f"- {each.what}: {verdict(each)}. {each.note}"
+        for each in every
+        if each.note and verdict(each).startswith("MISSED")
+    ]
 
 
 def plots(results: Mapping[str, Any]) -> dict[str, str]:

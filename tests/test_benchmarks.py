@@ -373,6 +373,7 @@ def test_the_page_names_the_machine_and_shows_budgets_figures_notes_and_plots() 
     assert budget_table(results()) in page
     assert "| broadcast: CPU | 2,000 ±15% ns |" in page
     assert "- broadcast: CPU: With the REST call." in page
+    assert "- broadcast: CPU: MISSED by 82%. With the REST call." in page
     assert "](plots/cost-of-a-message.svg)" in page
 
 
