@@ -16,6 +16,7 @@ from benchmarks.native import Programs
 from benchmarks.paced import paced
 from benchmarks.peering import PEERS
 from benchmarks.pings import pings
+from benchmarks.sharing import sharing
 from benchmarks.size import Size
 from benchmarks.slow import slow
 from benchmarks.upstream import upstream
@@ -39,6 +40,7 @@ BENCHMARKS: Final[dict[str, Callable[[Programs, Size], list[Figure]]]] = {
     "functions": functions,
     "workers": workers,
     "crossing": crossing,
+    "sharing": sharing,
 }
 """In the order in which they run."""
 

@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from benchmarks.broadcast import rest_sender
 from benchmarks.figure import Budget, Figure
@@ -29,7 +29,7 @@ from benchmarks.sender import Plan, play
 from benchmarks.server import Server, service
 from benchmarks.size import Size
 
-__all__ = ["crossing", "workers"]
+__all__ = ["Redis", "crossing", "redis", "require_options", "workers"]
 
 _MESSAGE: Final = message(128)
 _OPTIONS: Final = ("--workers", "--backplane")
@@ -51,6 +51,13 @@ class _Sends:
     rounds: int
 
 
+class Redis(NamedTuple):
+    """A Redis that runs."""
+
+    process: Process
+    url: str
+
+
 WORKERS: Final = {
     Size.FULL: _Crowd(5000, Plan(bursts=10, rounds=9)),
     Size.QUICK: _Crowd(1000, Plan(bursts=20, rounds=5)),
@@ -70,15 +77,15 @@ def workers(programs: Programs, size: Size) -> list[Figure]:
     they would pay for them, in caches and in being displaced. What two cores cost each other in the
     kernel is left out with it.
     """
-    _require_options()
+    require_options()
     crowd = WORKERS[size]
     two, one = [], []
     with (
         # One Redis each: nodes that share one share their hubs too.
-        _redis() as url,
-        _redis() as other_url,
-        service("--workers", "2", "--backplane", url, cores=SERVER_CORES) as pair,
-        service("--workers", "1", "--backplane", other_url, cores=SERVER_CORES) as single,
+        redis() as store,
+        redis() as other_store,
+        service("--workers", "2", "--backplane", store.url, cores=SERVER_CORES) as pair,
+        service("--workers", "1", "--backplane", other_store.url, cores=SERVER_CORES) as single,
         audience(programs, pair, crowd.clients) as of_pair,
         audience(programs, single, crowd.clients) as of_single,
     ):
@@ -109,13 +116,13 @@ def _deliveries_a_second(server: Server, listeners: Audience, plan: Plan) -> flo
 
 def crossing(programs: Programs, size: Size) -> list[Figure]:
     """Sends to a client of this node and of the other, and to a group that is on the other."""
-    _require_options()
+    require_options()
     plan = CROSSING[size]
     across, direct, bystander, idle = [], [], [], []
     with (
-        _redis() as url,
-        service("--backplane", url) as near,
-        service("--backplane", url, cores=LOAD_CORES) as far,
+        redis() as store,
+        service("--backplane", store.url) as near,
+        service("--backplane", store.url, cores=LOAD_CORES) as far,
         clients(programs, near, 1) as listener,
     ):
         join_groups(programs, near, ["here"])
@@ -162,7 +169,8 @@ def _bystander(other: Server, server: Server, listener: Clients, count: int) -> 
     return used / count / 1e3, (other.process.cpu() - before) / count / 1e3
 
 
-def _require_options() -> None:
+def require_options() -> None:
+    """Raise `SkippedError` where the service cannot be several nodes."""
     shown = subprocess.run(
         python("-m", "hubbub", "service", "--help"),
         cwd=ROOT,
@@ -176,10 +184,11 @@ def _require_options() -> None:
 
 
 @contextlib.contextmanager
-def _redis() -> Iterator[str]:
+def redis() -> Iterator[Redis]:
+    """A Redis that keeps nothing."""
     path = program("redis-server", package="redis-server")
     port = free_port()
     options = "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"
     with Process([path, *options], SERVER_CORES) as process:
         process.wait_for_port(port)
-        yield f"redis://127.0.0.1:{port}"
+        yield Redis(process, f"redis://127.0.0.1:{port}")
