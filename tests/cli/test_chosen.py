@@ -113,6 +113,18 @@ def test_what_is_wrong_with_the_setting_of_an_app_is_said_with_its_place(
     assert sentence in str(invoke(*LIST).exception)
 
 
+async def test_a_key_that_nobody_has_named_is_the_emulators_and_the_error_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with Running(ServiceSettings(access_keys=(OTHER_KEY,))) as service:
+        monkeypatch.setattr(chosen, "_EMULATOR_URL", service.url)
+        result = await asyncio.to_thread(lambda: invoke(*LIST))
+
+    assert isinstance(result.exception, ServiceError)
+    sentence = "has another access key than the emulator's. Set AzureSignalRConnectionString, or"
+    assert sentence in str(result.exception)
+
+
 def test_something_else_on_that_port_is_not_taken_for_a_service(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -6,6 +6,7 @@ import pytest
 from tests.cli.calling import call, invoke, read
 from tests.service.running import Running
 
+from hubbub.cli import chosen
 from hubbub.errors import ConfigError, ServiceError
 from hubbub.protocol.messages import Completion, Invocation
 from hubbub.service.settings import ServiceSettings
@@ -79,7 +80,11 @@ def test_options_that_do_not_go_together_are_refused(options: list[str], sentenc
     assert sentence in result.stderr
 
 
-def test_a_command_that_does_not_know_which_service_asks() -> None:
+def test_a_command_that_does_not_know_which_service_asks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Where one may run on this machine's usual port.
+    monkeypatch.setattr(chosen, "_EMULATOR_URL", "http://127.0.0.1:1")
     result = invoke("send", "chat", "hi")
 
     assert isinstance(result.exception, ConfigError)

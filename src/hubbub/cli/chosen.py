@@ -82,6 +82,12 @@ class Chosen:
                 f"or correct {setting}."
             )
         if error.status == 401 and (error.reason is None or "signature" in error.reason):
+            if not named.text:
+                return (
+                    f"The service at {url} has another access key than the emulator's. Set "
+                    f"{SETTING}, or pass --connection-string: with what it printed when it was "
+                    "started, and the key that `hubbub keys rotate` has printed since, if it has."
+                )
             return (
                 f"The service at {url} has another access key than {setting} says. "
                 "Use the connection string that it printed when it was started, "
