@@ -44,6 +44,16 @@ async def test_without_a_connection_string_it_is_the_emulators_that_runs_here(
     )
 
 
+async def test_one_that_is_drained_is_known_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Running(ServiceSettings()) as service:
+        list(service.node.drain())
+        monkeypatch.setattr(chosen, "_EMULATOR_URL", service.url)
+
+        result = await asyncio.to_thread(invoke, *LIST)
+
+    assert result.exit_code == 0
+
+
 @pytest.mark.parametrize("command", [LIST, ("token", "client", "chat"), ("listen", "chat")])
 def test_without_one_that_runs_here_a_command_asks_which(
     nobody: int, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]

@@ -230,6 +230,15 @@ def test_something_else_in_place_of_the_service_is_a_problem(app: Path) -> None:
     assert "answers 404 where a service tells its health" in said
 
 
+async def test_a_service_that_is_drained_is_a_problem_and_not_another_program(app: Path) -> None:
+    async with Running(ServiceSettings()) as service:
+        list(service.node.drain())
+        options = ("--connection-string", service.connection_string)
+        _, problems = await asyncio.to_thread(examine, *options)
+
+    assert "lets no client in any more" in only(problems)
+
+
 async def test_another_key_than_the_services_is_a_problem(app: Path) -> None:
     async with Running(ServiceSettings()) as service:
         texts = [format_connection_string(service.url, key) for key in (OTHER_KEY, EMULATOR_KEY)]
