@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from tests.cli.calling import invoke
 from tests.cli.programs import run
+from tests.cli.test_doctor import answering
 from tests.service.running import Running
 
 from hubbub.cli import chosen
+from hubbub.cli.asking import is_service
 from hubbub.errors import ConfigError, ServiceError
 from hubbub.protocol.endpoints import format_connection_string
 from hubbub.service.settings import EMULATOR_KEY, ServiceSettings
@@ -42,6 +44,15 @@ async def test_without_a_connection_string_it_is_the_emulators_that_runs_here(
         "hubbub: no AzureSignalRConnectionString is set, so this is the service on "
         f"{service.url}.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("status", "health", "is_one"),
+    [(200, "ok", True), (503, "draining", True), (503, "else", False)],
+)
+def test_a_service_that_is_drained_is_one_still(status: int, health: str, is_one: bool) -> None:
+    with answering(status=status, health=health) as url:
+        assert is_service(url) is is_one
 
 
 @pytest.mark.parametrize("command", [LIST, ("token", "client", "chat"), ("listen", "chat")])

@@ -76,12 +76,13 @@ def only(problems: list[dict[str, Any]]) -> str:
 
 
 @contextmanager
-def answering(status: int = 200, seconds: float = 0.0) -> Iterator[str]:
+def answering(status: int = 200, seconds: float = 0.0, health: str = "ok") -> Iterator[str]:
     """A web server that answers everything alike, with a clock that is `seconds` ahead."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
             self.send_response(status)
+            self.send_header("X-Hubbub-Health", health)
             self.end_headers()
 
         def date_time_string(self, timestamp: float | None = None) -> str:
@@ -228,6 +229,13 @@ def test_something_else_in_place_of_the_service_is_a_problem(app: Path) -> None:
         said = only(examine("--connection-string", format_connection_string(url, OTHER_KEY))[1])
 
     assert "answers 404 where a service tells its health" in said
+
+
+def test_a_service_that_is_drained_is_a_problem_and_not_another_program(app: Path) -> None:
+    with answering(status=503, health="draining") as url:
+        said = only(examine("--connection-string", format_connection_string(url, OTHER_KEY))[1])
+
+    assert "lets no client in any more" in said
 
 
 async def test_another_key_than_the_services_is_a_problem(app: Path) -> None:

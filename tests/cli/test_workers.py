@@ -170,10 +170,11 @@ def test_of_a_process_that_is_drained_the_others_take_all_clients(
             health(url)
 
 
+@pytest.mark.parametrize("command", [("service", "--port", "0"), ("start", "--service-port", "0")])
 def test_on_a_hangup_processes_are_replaced_one_after_another_and_the_port_is_always_served(
-    redis: RedisServer, tmp_path: Path
+    redis: RedisServer, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
-    options = ("service", "--port", "0", "--workers", "2", "--backplane", redis.url)
+    options = (*command, "--workers", "2", "--backplane", redis.url)
     with running(*options, cwd=tmp_path, log=tmp_path / "log") as (process, facts):
         url = facts["service"]["url"]
         before = set(children_of(process.pid))

@@ -48,7 +48,7 @@ async def test_the_other_script_of_the_quickstart_prints_what_is_sent(service: S
     process = await begin(script_below("Listen from Python"), service)
     try:
         async with asyncio.timeout(PATIENCE):
-            await bob_is_there(service)
+            await ann_is_there(service)
             await service.send("newMessage", "hello", {"from": "a test"})
             assert process.stdout is not None
             assert await process.stdout.readline() == b"hello {'from': 'a test'}\n"
@@ -57,10 +57,10 @@ async def test_the_other_script_of_the_quickstart_prints_what_is_sent(service: S
         await process.communicate()
 
 
-async def bob_is_there(service: Service) -> None:
-    """Ask again and again until he is."""
+async def ann_is_there(service: Service) -> None:
+    """Ask again and again until she is."""
     async with ServiceClient(service.connection_string) as client:
         while True:
-            if await client.hub("chat").client_manager.user_exists("bob"):
+            if await client.hub("chat").client_manager.user_exists("ann"):
                 return
             await asyncio.sleep(0.02)

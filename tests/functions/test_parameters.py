@@ -18,6 +18,8 @@ IN = '@app.generic_input_binding(arg_name="info", type="signalRConnectionInfo", 
     [
         ("", "(req, extra)", ("the following parameters are declared in Python but not in the "
          "function definition (function.json or function decorators):  {'extra'}")),
+        ("", "(request)", ("{'request'}. The bindings {'req'} have no parameters: give both the "
+         "same names.")),
         ("", "(req, **rest)", "{'rest'}"),
         (OUT, "(req)", ("Extra parameters in binding definition — the following parameters are "
          "declared as bindings but are not present in Python: {'out'}")),

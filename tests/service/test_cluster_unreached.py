@@ -44,8 +44,8 @@ def test_it_is_over_when_all_are_there_and_nothing_has_happened_for_a_while(
     unreached.sweep(130.0, is_whole=False)
     unreached.sweep(105.0, is_whole=True)
     assert [each.getMessage() for each in caplog.records] == [
-        "POST /x: away. More of it is counted.",
-        "no groups: away. More of it is counted.",
+        "POST /x: away. What is like it from now on is only counted.",
+        "no groups: away. What is like it from now on is only counted.",
     ]
     caplog.clear()
     unreached.sweep(106.0, is_whole=True)

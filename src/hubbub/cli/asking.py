@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-__all__ = ["HOST", "SERVICE", "Answer", "ask", "is_service", "occupant", "reachable"]
+__all__ = ["HOST", "SERVICE", "Answer", "ask", "is_draining", "is_service", "occupant", "reachable"]
 
 SERVICE: Final = "a Hubbub service"
 HOST: Final = "a Hubbub function host"
@@ -65,11 +65,18 @@ def reachable(address: str) -> str:
 
 
 def is_service(url: str) -> bool:
-    """Whether a service of any make says that it is well at `url`."""
+    """Whether a service of any make says how it is at `url`."""
     try:
-        return ask(f"{url}/api/health", method="HEAD", patience=_LOOK_SECONDS).status == 200
+        health = ask(f"{url}/api/health", method="HEAD", patience=_LOOK_SECONDS)
     except OSError:
         return False
+    return health.status == 200 or is_draining(health)
+
+
+def is_draining(health: Answer) -> bool:
+    """Whether a service of ours says that it lets no client in any more."""
+    words = {name.lower(): value for name, value in health.headers.items()}
+    return health.status == 503 and words.get("x-hubbub-health") == "draining"
 
 
 def _authorization(token: str | None) -> dict[str, str]:

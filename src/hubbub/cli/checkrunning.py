@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import urlsplit
 
-from hubbub.cli.asking import HOST, Answer, ask, occupant, reachable
+from hubbub.cli.asking import HOST, Answer, ask, is_draining, occupant, reachable
 from hubbub.cli.checksettings import Named
 from hubbub.cli.finding import Finding, fine, problem
 from hubbub.cli.network import listen
@@ -58,6 +58,13 @@ def service(named: Named) -> Iterator[Finding]:
         health = ask(f"{endpoint.server_base}api/health", method="HEAD")
     except OSError as error:
         yield _no_service(named, error)
+        return
+    if is_draining(health):
+        yield problem(
+            "service",
+            f"{endpoint.url} lets no client in any more: an operator has it drained.",
+            "Start it again, or have clients sent to another node.",
+        )
         return
     if health.status != 200:
         yield problem(

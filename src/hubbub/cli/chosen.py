@@ -49,7 +49,10 @@ class Chosen:
             return endpoint
         url = _EMULATOR_URL
         if not is_service(url):
-            raise ConfigError(f"Which service? Set {SETTING}, or {otherwise}.")
+            raise ConfigError(
+                f"Which service? Set {SETTING}, or {otherwise}. `hubbub start` starts one here, "
+                "which is taken without."
+            )
         click.echo(f"hubbub: no {SETTING} is set, so this is the service on {url}.", err=True)
         return parse_connection_string(format_connection_string(url, EMULATOR_KEY))
 

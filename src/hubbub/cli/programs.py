@@ -91,6 +91,12 @@ class Programs:
         if self._host is not None:
             self.children.append(self._host)
 
+    def renew(self) -> None:
+        """Have the processes of the service replaced one after another, where it has several."""
+        for child in self.children:
+            if isinstance(child, Workers):
+                child.renew()
+
     def facts(self) -> dict[str, Any]:
         """What a person or a program may want to know, once the children are ready."""
         place = self._place

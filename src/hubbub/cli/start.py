@@ -69,7 +69,9 @@ def start(as_json: bool, **options: Any) -> None:
       hubbub start samples/qr-ping --address 0.0.0.0   # a phone on this network reaches it too
     """
     programs = Programs(StartOptions(**options))
-    with Supervisor(programs.children, before_stop=programs.rest) as supervisor:
+    # A terminal that is closed says the same, and means the end.
+    on_hangup = None if options["workers"] == 1 or sys.stdin.isatty() else programs.renew
+    with Supervisor(programs.children, on_hangup, before_stop=programs.rest) as supervisor:
         if not supervisor.start():
             return
         facts = programs.facts()

@@ -30,6 +30,7 @@ _ADVICE: Final = {
     403: "The access token does not allow this.",
     404: "Either this is no hub's endpoint, or the connection id is not known there: with several "
     "servers check that requests of one client reach the same one.",
+    503: "It lets no client in now, as when it is stopping: try again later.",
     429: "The service has no room for another connection.",
 }
 _USER: Final = re.compile(r"//[^/]*@")

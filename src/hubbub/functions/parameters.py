@@ -81,22 +81,25 @@ class _Check:
         if wants_context:
             parameters.discard("context")
             self._check_context()
-        if extra := parameters - set(bindings):
+        extra, missing = parameters - set(bindings), set(bindings) - parameters
+        if extra:
+            advice = "Remove them, or declare a binding with the name of each."
+            if missing:
+                advice = f"The bindings {missing!r} have no parameters: give both the same names."
             raise self._error(
                 "the following parameters are declared in Python but not in the function "
-                f"definition (function.json or function decorators):  {extra!r}. Remove them, or "
-                "declare a binding with the name of each."
+                f"definition (function.json or function decorators):  {extra!r}. {advice}"
             )
-        if extra := set(bindings) - parameters:
+        if missing:
             if self._is_folder:
                 raise self._error(
                     "the following parameters are declared in function.json but not in Python: "
-                    f"{extra!r}. Add them to the function, or remove the bindings."
+                    f"{missing!r}. Add them to the function, or remove the bindings."
                 )
             raise self._error(
                 "Extra parameters in binding definition — the following parameters are declared "
-                f"as bindings but are not present in Python: {extra!r}. Add them to the function, "
-                "or remove the decorators."
+                f"as bindings but are not present in Python: {missing!r}. Add them to the "
+                "function, or remove the decorators."
             )
         return wants_context
 

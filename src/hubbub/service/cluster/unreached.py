@@ -35,7 +35,7 @@ class Unreached:
     def note(self, what: What, text: str, now: float) -> None:
         """It has happened; `text` says to whom and why. `now` is the loop's time."""
         if what not in self._counts:
-            _logger.warning("%s More of it is counted.", text)
+            _logger.warning("%s What is like it from now on is only counted.", text)
         self._counts[what] = self._counts.get(what, 0) + 1
         self._last = now
 
