@@ -35,18 +35,18 @@ CROWDS: Final = (1_000, 10_000, 100_000, 1_000_000)  # connections
 class Costs:
     """CPU in µs and memory in bytes."""
 
-    delivery: float = 13.0  # of a node, for one message to one client; 10 of it are the kernel's
-    send: float = 50.0  # of the node that is called, for one REST call that sends
-    publish: float = 85.0  # of that node, where there are others
-    apply: float = 65.0  # of each other node that has somebody whom it concerns
-    keep: float = 2.1  # of a node, for one connection a second: pings both ways
-    connect: float = 490.0  # of a node, for negotiation, upgrade and handshake
-    arrive: float = 420.0  # the same, where there are others: they are asked, channels listened to
-    connection: float = 4_200.0  # of a node's process, for one connection; the kernel's not counted
+    delivery: float = 8.2  # of a node, for one message to one client; 7.5 of it are the kernel's
+    send: float = 54.0  # of the node that is called, for one REST call that sends
+    publish: float = 12.0  # of that node, where there are others
+    apply: float = 10.0  # of each other node that has somebody whom it concerns
+    keep: float = 2.3  # of a node, for one connection a second: pings both ways
+    connect: float = 260.0  # of a node, for negotiation, upgrade and handshake
+    arrive: float = 260.0  # the same, where there are others: they are asked, channels listened to
+    connection: float = 3_700.0  # of a node's process, for one connection; the kernel's not counted
     process: float = 51_000_000.0  # of a node without connections
-    redis_publish: float = 14.0  # of Redis, for one message, however many hear it
-    redis_listener: float = 6.5  # of Redis, for each node that hears it
-    redis_arrive: float = 160.0  # of Redis, for one client that connects
+    redis_publish: float = 2.7  # of Redis, for one message, however many hear it
+    redis_listener: float = 1.3  # of Redis, for each node that hears it; with one, both are 4
+    redis_arrive: float = 47.0  # of Redis, for one client that connects
     redis_channel: float = 235.0  # of Redis, for one channel that one node listens to
 
 
